@@ -1,0 +1,146 @@
+"""Augmented self-attention: target queries over their own keys and the exemplars', in bounded memory.
+
+    softmax([q k^T s, q k_ex^T s + bias]) [v; v_ex]          (AM-Adapter, arXiv 2412.03150, equation 5)
+
+All strategies compute exactly this; they differ in what they keep in memory.
+
+* FUSED: no bias, or one that a few extra channels can carry. Target tokens fall into J kinds with equal bias rows
+  (classes), so a one-hot of the kind beside q and the kinds' bias values beside k put the bias into the product
+  itself: q' k'^T = q k^T + bias. A class mask then costs as little as no mask.
+* ROWS: the bias is made for a chunk of queries at a time and given to the fused kernel as its mask.
+* MERGED: own keys in one fused pass without a mask; the exemplars' keys by rows; the two joined by their
+  log-sum-exp. Saves building and reading the mask's empty half. Needs a kernel that returns the log-sum-exp.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .matching import Bias
+
+CHUNK_BYTES = 64 << 20
+"""Size of one chunk of bias rows; about three of them are alive at once."""
+
+MAX_FOLDED_KINDS = 64
+_CHANNEL_MULTIPLE = 8
+
+
+class Strategy(str, Enum):
+    FUSED = "fused"
+    ROWS = "rows"
+    MERGED = "merged"
+
+
+def choose(q: Tensor, bias: Bias | None) -> Strategy:
+    """The strategy for these queries and this bias."""
+    if bias is None or _folds(bias):
+        return Strategy.FUSED
+    needs_grad = torch.is_grad_enabled() and (q.requires_grad or any(r.requires_grad for p in bias.learned for r in p.refined))
+    return Strategy.MERGED if q.device.type == "cpu" and not needs_grad else Strategy.ROWS
+
+
+def augmented_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    exemplar_k: Tensor | None = None,
+    exemplar_v: Tensor | None = None,
+    bias: Bias | None = None,
+    *,
+    scale: float | None = None,
+    strategy: Strategy | None = None,
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Tensor:
+    """Attend to the target's own tokens and to the exemplars'.
+
+    :param q: [B, H, Nq, D] target queries.
+    :param k: [B, H, N, D] own keys; v alike.
+    :param exemplar_k: [B or 1, H, M, D] keys of all exemplars, one after the other; exemplar_v alike. None is plain
+        self-attention, bit for bit.
+    :param bias: what is added to the exemplars' logits.
+    :param scale: factor on the logits, D ** -0.5 unless told.
+    :param strategy: chosen by size and device unless told.
+    :param chunk_bytes: bound on one chunk of bias rows.
+    :return: [B, H, Nq, D].
+    """
+    if exemplar_k is None:
+        return F.scaled_dot_product_attention(q, k, v, scale=scale)
+    B, _, _, D = q.shape
+    scale = D**-0.5 if scale is None else scale
+    exemplar_k, exemplar_v = (x.expand(B, -1, -1, -1) for x in (exemplar_k, exemplar_v))
+    strategy = choose(q, bias) if strategy is None else Strategy(strategy)
+    if strategy is Strategy.FUSED:
+        return _fused(q, k, v, exemplar_k, exemplar_v, bias, scale)
+    attend = _rows if strategy is Strategy.ROWS else _merged
+    return attend(q, k, v, exemplar_k, exemplar_v, bias, scale, chunk_bytes)
+
+
+def _folds(bias: Bias) -> bool:
+    return not bias.learned and not bias.keeps_mass and bias.static.values.shape[1] <= MAX_FOLDED_KINDS
+
+
+def _fused(q: Tensor, k: Tensor, v: Tensor, ek: Tensor, ev: Tensor, bias: Bias | None, scale: float) -> Tensor:
+    keys, values = torch.cat([k, ek], 2), torch.cat([v, ev], 2)
+    if bias is None:
+        return F.scaled_dot_product_attention(q, keys, values, scale=scale)
+    if not _folds(bias):
+        raise ValueError("augmented_attention: this bias does not fold into channels; use strategy 'rows' or 'merged'")
+    B, H, N, D = q.shape
+    static = bias.static
+    kinds = static.values.shape[1]
+    width = -(-(D + kinds) // _CHANNEL_MULTIPLE) * _CHANNEL_MULTIPLE
+    wide_q, wide_k, wide_v = (x.new_zeros(B, H, x.shape[2], width) for x in (q, keys, values))
+    wide_q[..., :D], wide_k[..., :D], wide_v[..., :D] = q, keys, values
+    wide_q[..., D : D + kinds] = F.one_hot(static.kind, kinds)[:, None].to(q)
+    wide_k[:, :, k.shape[2] :, D : D + kinds] = (static.values / scale).transpose(1, 2)[:, None].to(q)
+    return F.scaled_dot_product_attention(wide_q, wide_k, wide_v, scale=scale)[..., :D]
+
+
+def _rows(
+    q: Tensor, k: Tensor, v: Tensor, ek: Tensor, ev: Tensor, bias: Bias, scale: float, chunk_bytes: int
+) -> Tensor:
+    keys, values = torch.cat([k, ek], 2), torch.cat([v, ev], 2)
+    out = []
+    for start, stop in _chunks(q, keys.shape[2], chunk_bytes):
+        mask = F.pad(_bias_rows(q, ek, bias, scale, start, stop), (k.shape[2], 0))
+        out.append(F.scaled_dot_product_attention(q[:, :, start:stop], keys, values, attn_mask=mask, scale=scale))
+    return torch.cat(out, 2)
+
+
+def _merged(
+    q: Tensor, k: Tensor, v: Tensor, ek: Tensor, ev: Tensor, bias: Bias, scale: float, chunk_bytes: int
+) -> Tensor:
+    out, own = _partial(q, k, v, None, scale)
+    for start, stop in _chunks(q, ek.shape[2], chunk_bytes):
+        rows = _bias_rows(q, ek, bias, scale, start, stop)
+        other, theirs = _partial(q[:, :, start:stop], ek, ev, rows, scale)
+        share = torch.sigmoid(theirs - own[:, :, start:stop])[..., None].to(q.dtype)
+        out[:, :, start:stop].lerp_(other, share)
+    return out
+
+
+def _partial(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> tuple[Tensor, Tensor]:
+    """Attention over part of the keys: [B, H, Nq, D], and the log-sum-exp of its logits [B, H, Nq] fp32."""
+    return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
+
+
+def _bias_rows(q: Tensor, ek: Tensor, bias: Bias, scale: float, start: int, stop: int) -> Tensor:
+    rows = bias.rows(start, stop, q.dtype)
+    if not bias.keeps_mass:
+        return rows
+    static = bias.static
+    logits = (q[:, :, start:stop] @ ek.transpose(-1, -2)).float() * scale
+    before = logits.logsumexp(-1)
+    after = (logits + static.rows(static.mask, start, stop)).logsumexp(-1)
+    shift = torch.where(static.reachable(start, stop), before - after, 0.0)
+    return rows + shift[..., None].to(q.dtype)
+
+
+def _chunks(q: Tensor, keys: int, chunk_bytes: int) -> list[tuple[int, int]]:
+    B, H, N, _ = q.shape
+    step = max(1, min(N, chunk_bytes // (B * H * keys * q.element_size())))
+    return [(start, min(start + step, N)) for start in range(0, N, step)]

@@ -1,0 +1,397 @@
+"""The matching costs, and the bias they put on the exemplar half of the attention logits.
+
+For every pair (target query i, exemplar key j) of an attention site (AM-Adapter, arXiv 2412.03150, section 4.3):
+
+* the *implicit* cost is the logit itself, q_i . k_j / sqrt(D), per head;
+* the *categorical* cost says whether pixel i and pixel j share a class;
+* the *learned* bias is the matcher's refinement r >= 0 of the two, less a quarter of its maximum: what is not
+  lifted above max/4 is pushed down against the target's own keys.
+
+A `Matching` holds what is known before the first step (label maps, routing, mode) and prepares it once per grid;
+at a site it makes a `Bias`, which attention asks for by rows of queries. Nothing of size Nq x Nk outlives a chunk
+on a fine grid.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .matcher import Matcher
+from .resampling import Flat, Grid, Identity, Resampling, spatial
+from .routing import PairTable, RegionPair, Route, Routing
+
+__all__ = [
+    "Bias", "Grid", "Matching", "Mode", "PublishedMatching", "RegionPair", "Route", "Routing", "SpatialMatching",
+    "StaticBias", "Variant",
+]
+
+NEVER = -4096.0
+"""Stands for -inf in a bias. Finite, so that a row without any allowed key stays free of NaN, and representable in
+fp16 after division by the attention scale; its exponential is exactly 0 next to any logit above -3900."""
+
+PUBLISHED_CELLS = (32, 32)
+_CPU_CHUNK_BYTES = 8 << 20
+_ACCELERATOR_CHUNK_BYTES = 256 << 20
+
+
+class Variant(str, Enum):
+    """Which behaviour: the right one, or the authors' code number for number (method.md section 7)."""
+
+    SPATIAL = "spatial"
+    PUBLISHED = "published"
+
+
+class Mode(str, Enum):
+    """What biases the exemplar half: nothing, agreement of classes, or the matcher."""
+
+    IMPLICIT = "implicit"
+    CATEGORICAL = "categorical"
+    LEARNED = "learned"
+
+
+@dataclass(frozen=True)
+class StaticBias:
+    """The part of a bias that classes and routing decide: target tokens fall into few kinds with equal rows.
+
+    :param kind: [B, Nq] int64, which row of `values` a target token has.
+    :param values: [Bk, J, M] fp32, additive bias of each kind on each of the M exemplar keys.
+    :param mask: [Bk, J, M] the class mask alone, where the exemplar's share of the softmax is to be kept.
+    """
+
+    kind: Tensor
+    values: Tensor
+    mask: Tensor | None = None
+
+    def rows(self, values: Tensor, start: int, stop: int) -> Tensor:
+        """Rows start..stop of `values` or `mask`: [B, 1, c, M]."""
+        kind = self.kind[:, start:stop]
+        if values.shape[0] == 1:
+            return values[0][kind][:, None]
+        return torch.stack([v[k] for v, k in zip(values, kind.expand(len(values), -1), strict=True)])[:, None]
+
+    def reachable(self, start: int, stop: int) -> Tensor:
+        """Whether the mask leaves a target token any key: [B, 1, c]."""
+        return self.rows((self.mask > NEVER / 2).any(-1, keepdim=True), start, stop)[..., 0]
+
+
+@dataclass(frozen=True)
+class LearnedBias:
+    """The matcher's bias on one exemplar, kept on the coarse grid.
+
+    :param refined: one [nq, H, nk] per batch item, the matcher's output.
+    :param offset: one scalar per batch item, a quarter of the maximum.
+    """
+
+    refined: Sequence[Tensor]
+    offset: Sequence[Tensor]
+    target: Resampling
+    exemplar: Resampling
+
+    def rows(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """[B, H, c, Nk]."""
+        coarse = torch.stack(
+            [
+                self.target.gather(r.flatten(1), start, stop).unflatten(1, r.shape[1:]).transpose(0, 1) - offset
+                for r, offset in zip(self.refined, self.offset, strict=True)
+            ]
+        )
+        return self.exemplar.expand(coarse.to(dtype))
+
+    def item(self, index: slice) -> LearnedBias:
+        return LearnedBias(self.refined[index], self.offset[index], self.target, self.exemplar)
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What is added to the logits of the exemplars' keys, M of them in all, at one attention site.
+
+    :param static: the part by classes and routing, over all M keys.
+    :param learned: one per exemplar, over its own keys, in order; empty without a matcher.
+    """
+
+    static: StaticBias | None
+    learned: Sequence[LearnedBias] = ()
+
+    @property
+    def keeps_mass(self) -> bool:
+        return self.static is not None and self.static.mask is not None
+
+    def rows(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """The bias of target tokens start..stop: [B, H or 1, c, M]."""
+        static = None if self.static is None else self.static.rows(self.static.values, start, stop).to(dtype)
+        if not self.learned:
+            return static
+        parts = [part.rows(start, stop, dtype) for part in self.learned]
+        learned = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return learned if static is None else learned + static
+
+    def item(self, index: slice) -> Bias:
+        """The bias of some batch items alone."""
+        static = self.static
+        if static is not None:
+            values, mask = (t if t is None or len(t) == 1 else t[index] for t in (static.values, static.mask))
+            static = StaticBias(static.kind if len(static.kind) == 1 else static.kind[index], values, mask)
+        return Bias(static, [part.item(index) for part in self.learned])
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """One exemplar's flags at one pair of grids: flags[i, j] = agreement[rows[i], columns[j]]."""
+
+    target: Resampling
+    exemplar: Resampling
+    rows: Tensor
+    columns: Tensor
+    agreement: Tensor
+
+    def flags(self, item: int, start: int, stop: int) -> Tensor:
+        """[c, nk] of one batch item, as they stand in `agreement`."""
+        rows = self.rows[item if len(self.rows) > 1 else 0, start:stop]
+        columns = self.columns[item if len(self.columns) > 1 else 0]
+        return self.agreement[rows][:, columns]
+
+
+@dataclass(frozen=True)
+class _Site:
+    static: StaticBias | None
+    cells: Sequence[_Cells]
+
+
+class Matching(ABC):
+    """One target and its exemplars, matched in one mode.
+
+    :param exemplars: how many there are.
+    :param mode: implicit, categorical or learned.
+    :param matcher: the trained network, in mode learned.
+    """
+
+    joint_maximum: bool = False
+    variant: Variant
+
+    def __init__(self, exemplars: int, mode: Mode | str, matcher: Matcher | None):
+        self.exemplars = exemplars
+        self.mode = Mode(mode)
+        self.matcher = matcher
+        self._sites: dict[tuple, _Site | None] = {}
+        if self.mode is Mode.LEARNED and matcher is None:
+            raise ValueError("Matching: mode 'learned' needs a matcher; load one, or use 'categorical' or 'implicit'")
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        """The exemplars that count at all; the others need not be run. None active: plain self-attention."""
+        return tuple(range(self.exemplars))
+
+    @abstractmethod
+    def _prepare(self, target: Grid, exemplars: Sequence[Grid]) -> _Site | None:
+        """What depends on the grids alone; None where nothing biases this pair of grids."""
+
+    def _site(self, target: Grid, exemplars: Sequence[Grid], device: torch.device) -> _Site | None:
+        key = (target, tuple(exemplars), device)
+        if key not in self._sites:
+            site = self._prepare(target, exemplars)
+            self._sites[key] = site if site is None else _move(site, device)
+        return self._sites[key]
+
+    def bias(
+        self, q: Tensor, keys: Sequence[Tensor], target: Grid, exemplars: Sequence[Grid], block: str, scale: float
+    ) -> Bias | None:
+        """The bias at one site.
+
+        :param q: [B, H, Nq, D] target queries.
+        :param keys: [B or 1, H, Nk, D] of each active exemplar.
+        :param target: (h, w) of the queries.
+        :param exemplars: (h, w) of each active exemplar's keys.
+        :param block: "down_blocks", "mid_block" or "up_blocks".
+        :param scale: factor on q . k, usually D ** -0.5.
+        :return: None where nothing is added.
+        :raises ValueError: when grids and token counts, batches or heads disagree.
+        """
+        _check_tokens(q, keys, target, exemplars)
+        site = self._site(target, exemplars, q.device)
+        if site is None:
+            return None
+        learned = []
+        if self.mode is Mode.LEARNED:
+            if q.shape[1] != self.matcher.heads:
+                raise ValueError(
+                    f"Matching: the matcher was made for {self.matcher.heads} attention heads, this UNet has "
+                    f"{q.shape[1]} at {block} {target}; use mode 'categorical' or 'implicit'"
+                )
+            learned = [self._learn(q, k, cells, block, scale) for k, cells in zip(keys, site.cells, strict=True)]
+        return Bias(site.static, learned) if learned or site.static is not None else None
+
+    def _learn(self, q: Tensor, k: Tensor, cells: _Cells, block: str, scale: float) -> LearnedBias:
+        dtype = self.matcher.dtype
+        q = cells.target.pool(q.to(dtype)) * scale
+        k = cells.exemplar.pool(k.to(dtype)).transpose(-1, -2)
+        encoder = self.matcher.encoder(block)
+        widest = max(self.matcher.heads + 1, *self.matcher.widths)
+        budget = _CPU_CHUNK_BYTES if q.device.type == "cpu" else _ACCELERATOR_CHUNK_BYTES
+        step = max(1, budget // (widest * cells.exemplar.coarse * q.element_size()))
+
+        def cost(item: int):
+            for start in range(0, cells.target.coarse, step):
+                stop = min(start + step, cells.target.coarse)
+                logits = (q[item, :, start:stop] @ k[item if len(k) > 1 else 0]).transpose(0, 1)  # [c, H, nk]
+                flags = cells.flags(item, start, stop)[:, None].to(dtype)
+                yield torch.cat([logits, flags], dim=1).unflatten(-1, cells.exemplar.coarse_grid)
+
+        refined = [torch.cat(encoder(cost(item))).flatten(-2) for item in range(len(q))]
+        maxima = [r.amax() for r in refined]
+        if self.joint_maximum:
+            maxima = [torch.stack(maxima).amax()] * len(maxima)
+        return LearnedBias(refined, [m / 4 for m in maxima], cells.target, cells.exemplar)
+
+
+class SpatialMatching(Matching):
+    """The right method: classes compared in 2D at the matcher's grid, a maximum of one's own (Variant.SPATIAL).
+
+    :param target: [B, H, W] class ids of the target; B is 1 or the batch of queries.
+    :param exemplars: [1 or B, He, We] class ids of each exemplar, any size.
+    :param routing: strengths, class pairs, region pairs, weights.
+    :param keep_mass: in mode categorical, give the exemplars' allowed keys the share of the softmax that all of
+        their keys would have had; a mask alone shrinks it. A token whose class no exemplar has keeps its own keys.
+    :param penalty: in mode categorical, what a pair that does not agree costs; infinity excludes it.
+    :param ignore: a class id that agrees with nothing.
+    """
+
+    variant = Variant.SPATIAL
+
+    def __init__(
+        self,
+        target: Tensor,
+        exemplars: Sequence[Tensor],
+        mode: Mode | str = Mode.IMPLICIT,
+        *,
+        routing: Routing | None = None,
+        matcher: Matcher | None = None,
+        keep_mass: bool = False,
+        penalty: float = float("inf"),
+        ignore: int | None = None,
+    ):
+        super().__init__(len(exemplars), mode, matcher)
+        if not penalty >= 0:
+            raise ValueError(f"SpatialMatching: penalty is {penalty}, expected a number >= 0 (infinity excludes)")
+        routing = routing or Routing()
+        self.keep_mass = keep_mass and self.mode is Mode.CATEGORICAL
+        self.penalty = min(penalty, -NEVER)
+        self.tables = [
+            PairTable.build(target, ids, routing.route(i, len(exemplars)), ignore) for i, ids in enumerate(exemplars)
+        ]
+
+    @property
+    def active(self) -> tuple[int, ...]:
+        return tuple(i for i, table in enumerate(self.tables) if bool((table.weight > 0).any()))
+
+    def _prepare(self, target: Grid, exemplars: Sequence[Grid]) -> _Site:
+        tables = [self.tables[i] for i in self.active]
+        at_site = [table.at(target, grid) for table, grid in zip(tables, exemplars, strict=True)]
+        cells = []
+        if self.mode is Mode.LEARNED:
+            sides = spatial(target), [spatial(grid) for grid in exemplars]
+            for table, side in zip(tables, sides[1], strict=True):
+                rows, columns = table.at(sides[0].coarse_grid, side.coarse_grid)
+                cells.append(_Cells(sides[0], side, rows, columns, table.agreement))
+        return _Site(self._static(tables, at_site), cells)
+
+    def _static(self, tables: Sequence[PairTable], at_site: Sequence[tuple[Tensor, Tensor]]) -> StaticBias | None:
+        """Join the exemplars' tables into one over all keys, with one kind for all equal rows."""
+        joint, kind = torch.unique(torch.stack([rows.expand(_batch(at_site, 0), -1) for rows, _ in at_site]).flatten(1),
+                                   dim=1, return_inverse=True)
+        masks, weights = [], []
+        for table, row, (_, columns) in zip(tables, joint, at_site, strict=True):
+            columns = columns.expand(_batch(at_site, 1), -1)
+            mask = table.agreement.log().clamp_min(-self.penalty)
+            masks.append(mask[row][:, columns].transpose(0, 1))  # [Bk, J, m]
+            weights.append(table.weight.log().clamp_min(NEVER)[row][:, columns].transpose(0, 1))
+        mask, values = torch.cat(masks, -1), torch.cat(weights, -1)
+        if self.mode is Mode.CATEGORICAL:
+            values = (values + mask).clamp_min(NEVER)
+        parts = torch.stack([values, mask]) if self.keep_mass else values[None]
+        parts, merged = torch.unique(parts, dim=2, return_inverse=True)
+        if not parts.any():
+            return None
+        kind = merged[kind].reshape(_batch(at_site, 0), -1)
+        return StaticBias(kind, parts[0], parts[1] if self.keep_mass else None)
+
+
+class PublishedMatching(Matching):
+    """The authors' code number for number (Variant.PUBLISHED): one exemplar, square grids.
+
+    Flags are transposed (rows read the exemplar's cell, columns the target's), resized on the flat token index,
+    and the maximum is taken over all batch items given, so both halves of classifier-free guidance have to be.
+
+    :param target: [32, 32, c] colours, or ids with c = 1, of the target's cells.
+    :param exemplar: the same of the exemplar.
+    """
+
+    variant = Variant.PUBLISHED
+    joint_maximum = True
+
+    def __init__(self, target: Tensor, exemplar: Tensor, mode: Mode | str, *, matcher: Matcher | None = None):
+        super().__init__(1, mode, matcher)
+        cells = torch.stack([exemplar, target]).flatten(1, 2).cpu()  # rows first: the published transposition
+        _, ids = torch.unique(cells.flatten(0, 1), dim=0, return_inverse=True)
+        self.rows, self.columns = ids.view(2, 1, -1)
+
+    @classmethod
+    def from_colours(
+        cls, target: Tensor, exemplar: Tensor, mode: Mode | str, *, matcher: Matcher | None = None
+    ) -> PublishedMatching:
+        """:param target: [1, 3, H, W] colour map in 0..1; cells at borders become blends that match nothing."""
+        cells = [
+            F.interpolate(x.float(), size=PUBLISHED_CELLS, mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+            for x in (target, exemplar)
+        ]
+        return cls(*cells, mode, matcher=matcher)
+
+    def _prepare(self, target: Grid, exemplars: Sequence[Grid]) -> _Site | None:
+        tokens, native = target[0] * target[1], self.rows.shape[-1]
+        if exemplars[0] != target or self.mode is Mode.IMPLICIT:
+            return None  # the published test is "keys == 2 x queries"; else no bias at all
+        side = Flat(tokens, PUBLISHED_CELLS) if tokens == 4 * native else Identity(target)
+        count = tokens if self.mode is Mode.CATEGORICAL else side.coarse
+        nearest = (torch.arange(count) * (native / count)).long()
+        rows, columns = self.rows[:, nearest], self.columns[:, nearest]
+        agreement = torch.eye(int(max(self.rows.max(), self.columns.max())) + 1)
+        if self.mode is Mode.CATEGORICAL:
+            values = agreement.log().clamp_min(NEVER)[:, columns[0]][None]
+            return _Site(StaticBias(rows, values), ())
+        return _Site(None, [_Cells(side, side, rows, columns, agreement)])
+
+
+def _batch(at_site: Sequence[tuple[Tensor, Tensor]], side: int) -> int:
+    return max(len(pair[side]) for pair in at_site)
+
+
+def _move(site: _Site, device: torch.device) -> _Site:
+    static = site.static
+    if static is not None:
+        mask = None if static.mask is None else static.mask.to(device)
+        static = StaticBias(static.kind.to(device), static.values.to(device), mask)
+    cells = [
+        _Cells(c.target, c.exemplar, c.rows.to(device), c.columns.to(device), c.agreement.to(device))
+        for c in site.cells
+    ]
+    return _Site(static, cells)
+
+
+def _check_tokens(q: Tensor, keys: Sequence[Tensor], target: Grid, exemplars: Sequence[Grid]) -> None:
+    if q.shape[2] != target[0] * target[1]:
+        raise ValueError(f"Matching: {q.shape[2]} target tokens do not fill the grid {target}")
+    if len(keys) != len(exemplars):
+        raise ValueError(f"Matching: keys of {len(keys)} exemplars with {len(exemplars)} grids")
+    for k, grid in zip(keys, exemplars, strict=True):
+        if k.shape[2] != grid[0] * grid[1]:
+            raise ValueError(f"Matching: {k.shape[2]} exemplar tokens do not fill the grid {grid}")
+        if k.shape[0] not in (1, q.shape[0]):
+            raise ValueError(
+                f"Matching: exemplar batch {k.shape[0]} cannot broadcast to batch {q.shape[0]}; use 1 or {q.shape[0]}"
+            )
