@@ -1,0 +1,249 @@
+"""The exemplar: an image's latent as a function of noise level, with its label map; and its keys and values.
+
+A `Trajectory` says where the exemplar's latent is at any sigma, in sigma space (x0 + sigma * noise; the UNet's
+input is that divided by sqrt(1 + sigma^2)). DDIM inversion is Euler's method there, dx/dsigma = eps, so linear
+interpolation in sigma between recorded nodes *is* the recorded ODE, and a sampler may ask for any sigma. The cheap
+alternative, one noise added at every level, is a straight line: two nodes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from .checkpoints import CheckpointError, save_tensors
+from .label_maps import LabelMap, Palette
+from .resampling import Grid
+
+FORMAT = "am_adapter.exemplar.1"
+FORWARD_NOISE_SIGMA = 1000.0
+"""Where the straight line of a forward-noised trajectory ends; above any sampler's start."""
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """The exemplar's latent over sigma.
+
+    :param sigmas: [S] fp32, ascending, S >= 2; 0 is the clean latent.
+    :param latents: [S, C, h, w] in sigma space.
+    """
+
+    sigmas: Tensor
+    latents: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.sigmas) < 2 or len(self.sigmas) != len(self.latents):
+            raise ValueError(
+                f"Trajectory: {len(self.sigmas)} sigmas for {len(self.latents)} latents; expected the same number, at least 2"
+            )
+        if not bool((self.sigmas.diff() > 0).all()):
+            raise ValueError("Trajectory: sigmas must ascend strictly, from the clean latent to noise")
+
+    def at(self, sigma: float) -> Tensor:
+        """The latent at one noise level, [1, C, h, w] in sigma space.
+
+        Linear between nodes; above the last node the last segment goes on, since samplers may start a little
+        above it; below the first the first node stands.
+        """
+        sigma = max(float(sigma), float(self.sigmas[0]))
+        high = int(torch.searchsorted(self.sigmas, torch.tensor(sigma, dtype=self.sigmas.dtype)))
+        high = min(max(high, 1), len(self.sigmas) - 1)
+        low, span = high - 1, self.sigmas[high] - self.sigmas[high - 1]
+        weight = (sigma - self.sigmas[low]) / span
+        return torch.lerp(self.latents[low], self.latents[high], weight.to(self.latents))[None]
+
+    @classmethod
+    def forward_noise(cls, latent: Tensor, generator: torch.Generator | None = None) -> Trajectory:
+        """One noise at every level: x0 + sigma * noise.
+
+        :param latent: [1, C, h, w] clean latent, scaled as the UNet expects.
+        """
+        noise = torch.randn(latent.shape, generator=generator, dtype=torch.float32).to(latent)
+        nodes = torch.cat([latent, latent + FORWARD_NOISE_SIGMA * noise])
+        return cls(torch.tensor([0.0, FORWARD_NOISE_SIGMA]), nodes)
+
+
+def ddim_move(x: Tensor, eps: Tensor, alpha: float, to: float) -> Tensor:
+    """Deterministic DDIM from one cumulative alpha to another, in either direction.
+
+    x0 = (x - sqrt(1 - a) eps) / sqrt(a);  x' = sqrt(a') x0 + sqrt(1 - a') eps
+    """
+    x0 = (x - (1 - alpha) ** 0.5 * eps) / alpha**0.5
+    return to**0.5 * x0 + (1 - to) ** 0.5 * eps
+
+
+def sigma_of(alpha: float | Tensor) -> float | Tensor:
+    """Noise level sigma = sqrt((1 - a) / a) of a cumulative alpha."""
+    return ((1 - alpha) / alpha) ** 0.5
+
+
+def invert(
+    latent: Tensor,
+    predict_noise: Callable[[Tensor, float], Tensor],
+    timesteps: Sequence[float],
+    alphas: Sequence[float],
+    start_alpha: float = 1.0,
+    progress: Callable[[int, int, Tensor], None] | None = None,
+) -> Trajectory:
+    """DDIM inversion: from the clean latent up through the given timesteps (published section 4.1).
+
+    The noise is predicted at the *arrival* timestep on the departure latent, so that the way back, which predicts
+    it there too, meets the same values.
+
+    :param latent: [1, C, h, w] clean latent.
+    :param predict_noise: (x [1, C, h, w] scaled as the UNet takes it, timestep) to noise of the same shape.
+    :param timesteps: ascending.
+    :param alphas: cumulative alpha of each timestep.
+    :param start_alpha: the clean latent's level; the published code takes that of timestep 0 instead of 1.
+    :param progress: called with (done, total, latent in sigma space) after each step.
+    """
+    x, alpha = latent, start_alpha
+    sigmas, nodes = [sigma_of(alpha)], [x / alpha**0.5]
+    for i, (t, to) in enumerate(zip(timesteps, alphas, strict=True)):
+        x = ddim_move(x, predict_noise(x, t), alpha, to)
+        alpha = to
+        sigmas.append(sigma_of(alpha))
+        nodes.append(x / alpha**0.5)
+        if progress is not None:
+            progress(i + 1, len(timesteps), nodes[-1])
+    return Trajectory(torch.tensor(sigmas, dtype=torch.float32), torch.cat(nodes))
+
+
+@dataclass(frozen=True)
+class Exemplar:
+    """One exemplar, ready to be looked at.
+
+    :param trajectory: its latent over sigma.
+    :param labels: its label map, batch 1, any size.
+    :param context: [1, T, C] text conditioning of its pass; None takes the target's.
+    :param name: for messages and lists.
+    """
+
+    trajectory: Trajectory
+    labels: LabelMap
+    context: Tensor | None = None
+    name: str = "exemplar"
+
+    @property
+    def size(self) -> Grid:
+        """(h, w) of the latent."""
+        return tuple(self.trajectory.latents.shape[-2:])
+
+    def fingerprint(self) -> str:
+        """A digest of everything its keys and values depend on, the UNet and its own label map included or not
+        being the host's matter."""
+        digest = hashlib.sha256()
+        for tensor in (self.trajectory.sigmas, self.trajectory.latents, self.labels.ids, self.context):
+            if tensor is not None:
+                digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def save(self, path: str | Path) -> None:
+        """Write one safetensors file: latents and sigmas, label map, conditioning, class table."""
+        tensors = {
+            "sigmas": self.trajectory.sigmas,
+            "latents": self.trajectory.latents,
+            "labels": self.labels.ids.to(torch.int32),
+        }
+        if self.context is not None:
+            tensors["context"] = self.context
+        save_tensors(
+            path,
+            tensors,
+            {"format": FORMAT, "name": self.name, "palette": json.dumps(self.labels.palette.to_dict())},
+        )
+
+    @classmethod
+    def load(cls, path: str | Path) -> Exemplar:
+        """Read a file that `save` wrote.
+
+        :raises CheckpointError: when the file is something else or damaged.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"Exemplar.load: no file {path}")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+        except Exception as error:
+            raise CheckpointError(f"Exemplar.load: {path} is not a readable safetensors file ({error})") from error
+        if metadata.get("format") != FORMAT or not {"sigmas", "latents", "labels"} <= tensors.keys():
+            raise CheckpointError(
+                f"Exemplar.load: {path} is no exemplar file (format {metadata.get('format')!r}, tensors "
+                f"{', '.join(sorted(tensors)[:6]) or 'none'}); expected {FORMAT!r} as written by Exemplar.save"
+            )
+        labels = LabelMap(tensors["labels"].long(), Palette.from_dict(json.loads(metadata["palette"]), str(path)))
+        trajectory = Trajectory(tensors["sigmas"], tensors["latents"])
+        return cls(trajectory, labels, tensors.get("context"), metadata.get("name", path.stem))
+
+
+class KeysValues(NamedTuple):
+    """One exemplar's keys and values at one attention site, [1, H, N, D] each."""
+
+    k: Tensor
+    v: Tensor
+
+
+Bank = dict[str, KeysValues]
+"""Keys and values by attention site, at one sigma."""
+
+
+class Banks:
+    """Banks by key, within a byte budget: the least recently used go first.
+
+    A bank depends on the exemplar, its conditioning, the UNet's weights and sigma, and on nothing of the target,
+    so one serves every seed and every target. The caller's key has to name what it depends on.
+
+    :param budget: bytes kept at most; 0 keeps nothing.
+    :param device: where banks wait; None leaves them where they were made.
+    """
+
+    def __init__(self, budget: int = 2 << 30, device: torch.device | str | None = None):
+        self.budget = budget
+        self.device = device
+        self.bytes = 0
+        self._banks: OrderedDict[Hashable, Bank] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._banks)
+
+    def get(self, key: Hashable) -> Bank | None:
+        if key not in self._banks:
+            return None
+        self._banks.move_to_end(key)
+        return self._banks[key]
+
+    def put(self, key: Hashable, bank: Bank) -> None:
+        self.discard(key)
+        size = _size(bank)
+        if size > self.budget:
+            return
+        while self.bytes + size > self.budget:
+            self.discard(next(iter(self._banks)))
+        if self.device is not None:
+            bank = {site: KeysValues(*(x.to(self.device) for x in kv)) for site, kv in bank.items()}
+        self._banks[key] = bank
+        self.bytes += size
+
+    def discard(self, key: Hashable) -> None:
+        if key in self._banks:
+            self.bytes -= _size(self._banks.pop(key))
+
+    def clear(self) -> None:
+        self._banks.clear()
+        self.bytes = 0
+
+
+def _size(bank: Bank) -> int:
+    return sum(x.numel() * x.element_size() for kv in bank.values() for x in kv)

@@ -1,0 +1,9 @@
+"""The method on diffusers' UNet2DConditionModel: processors, pipeline, the published loop."""
+
+from __future__ import annotations
+
+from .augmentation import Augmentation, LabelControl, Source, invert_latent, record
+from .noise import NoiseSchedule
+from .sites import Site, Sites
+
+__all__ = ["Augmentation", "LabelControl", "NoiseSchedule", "Site", "Sites", "Source", "invert_latent", "record"]

@@ -1,0 +1,97 @@
+"""The two branches of the method: Appearance records the exemplar, Structure reads it for the target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from diffusers.models.attention_processor import Attention
+from torch import Tensor
+
+from ...attention import augmented_attention
+from ...exemplar import Bank, KeysValues
+from ...matching import Matching
+from ...resampling import Grid
+from .sites import Site, split_heads
+
+
+class Appearance:
+    """Keeps keys and values of one exemplar's pass; the pass itself is untouched."""
+
+    def __init__(self) -> None:
+        self.bank: Bank = {}
+
+    def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.bank[site.name] = KeysValues(k, v)
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class Structure:
+    """The target's pass: conditional rows look at the exemplars as well, the others at themselves alone.
+
+    :param matching: who may look at whom.
+    :param banks: of the active exemplars, in order.
+    :param target: (h, w) of the target's latent; `exemplars` those of the exemplars' latents.
+    :param unconditional: how many leading rows of the batch are unconditional.
+    """
+
+    def __init__(
+        self, matching: Matching, banks: Sequence[Bank], target: Grid, exemplars: Sequence[Grid], unconditional: int
+    ):
+        self.matching, self.banks = matching, banks
+        self.target, self.exemplars = target, exemplars
+        self.unconditional = unconditional
+
+    def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        u = self.unconditional
+        recorded = [KeysValues(*(x.to(q) for x in bank[site.name])) for bank in self.banks]
+        keys = [kv.k for kv in recorded]
+        grids = [site.grid(size) for size in self.exemplars]
+        bias = self.matching.bias(q[u:], keys, site.grid(self.target), grids, site.block, attn.scale)
+        out = augmented_attention(
+            q[u:], k[u:], v[u:], _join(keys), _join([kv.v for kv in recorded]), bias, scale=attn.scale
+        )
+        return torch.cat([F.scaled_dot_product_attention(q[:u], k[:u], v[:u]), out]) if u else out
+
+
+class PublishedAppearance:
+    """Keeps the normalised hidden states of both halves, rounded to fp16 as the published code moves them."""
+
+    def __init__(self) -> None:
+        self.bank: dict[str, Tensor] = {}
+
+    def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        self.bank[site.name] = hidden.to(torch.float16)
+        return F.scaled_dot_product_attention(q, k, v)
+
+
+class PublishedStructure:
+    """The published reading pass: a batch of [unconditional, conditional], the bias computed for both halves
+    because they share its maximum, and applied to the conditional half alone."""
+
+    def __init__(self, matching: Matching, bank: dict[str, Tensor], target: Grid, exemplar: Grid):
+        self.matching, self.bank = matching, bank
+        self.target, self.exemplar = target, exemplar
+
+    def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        exemplar = self.bank[site.name].to(hidden)
+        ek, ev = (split_heads(f(exemplar), attn.heads) for f in (attn.to_k, attn.to_v))
+        grids = site.grid(self.target), [site.grid(self.exemplar)]
+        bias = self.matching.bias(q, [ek], *grids, site.block, attn.scale)
+        half = len(q) // 2
+        conditional = slice(half, None)
+        out = augmented_attention(
+            *(x[conditional] for x in (q, k, v, ek, ev)),
+            None if bias is None else bias.item(conditional),
+            scale=attn.scale,
+        )
+        return torch.cat([F.scaled_dot_product_attention(q[:half], k[:half], v[:half]), out])
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Exemplars one after the other along the keys: [B or 1, H, M, D]."""
+    if len(parts) == 1:
+        return parts[0]
+    batch = max(len(part) for part in parts)
+    return torch.cat([part.expand(batch, -1, -1, -1) for part in parts], dim=2)

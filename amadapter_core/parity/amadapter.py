@@ -1,0 +1,207 @@
+"""AM-Adapter's golden set: modules, single attention calls, one transformer block, whole two-branch runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+from torch import Tensor
+
+from ..attention import augmented_attention
+from ..controlnext import ControlNeXt, cross_normalise
+from ..matcher import BLOCKS, Matcher
+from ..matching import Bias, Mode, PublishedMatching
+from .report import Check, metadata, tensors
+
+MODULE = 2e-5
+RUN = 2e-3
+HEADS = 8
+_WEIGHTS = "controlnext_weights.safetensors"
+_MATCHER = "matcher_weights.safetensors"
+
+
+def controlnext(folder: Path) -> Iterator[Check]:
+    file = "controlnext_io.safetensors"
+    net = ControlNeXt.from_state_dict(tensors(folder / _WEIGHTS))
+    io = tensors(folder / file)
+    colours = io["seg_u8"].float() / 255
+    for t in (1, 500, 981):
+        ours, theirs = net(colours, torch.tensor([t])), io[f"out_t{t}"]
+        yield Check.of(file, f"feature t={t}", ours if t == 500 else ours[:, ::4], theirs, MODULE)
+    control, sample = io["out_t500"], io["inj_sample"]
+    yield Check.of(file, "injection", cross_normalise(sample, control), io["inj_out_scale1"], MODULE)
+    half = cross_normalise(sample, control, 0.5)[:, ::4]
+    yield Check.of(file, "injection, scale 0.5", half, io["inj_out_scale05"], MODULE)
+    odd = cross_normalise(io["inj_sample_13x11"], control)
+    yield Check.of(file, "injection, 13 x 11", odd, io["inj_out_13x11"], MODULE)
+
+
+def matcher(folder: Path) -> Iterator[Check]:
+    file = "matcher_io.safetensors"
+    net = Matcher.from_state_dict(tensors(folder / _MATCHER), by_block=True)
+    io = tensors(folder / file)
+    for size, view in (("n16", lambda x: x[:, :, ::3, ::5]), ("n8", lambda x: x)):
+        for block in BLOCKS:
+            ours = net(io[f"corr_{size}"], block)
+            yield Check.of(file, f"{size} {block}", view(ours), io[f"out_{size}_{block}"], MODULE)
+            yield Check.of(file, f"{size} {block} maximum", ours.amax()[None], io[f"out_{size}_{block}_max"], MODULE)
+        net.by_block = False
+        ours = net(io[f"corr_{size}"], "up_blocks").amax()[None]
+        yield Check.of(file, f"{size} encoder 0", ours, io[f"out_{size}_up_blocks_positional_max"], MODULE)
+        net.by_block = True
+
+
+def match_attention(folder: Path) -> Iterator[Check]:
+    file = "match_attention.safetensors"
+    io = tensors(folder / file)
+    weights = tensors(folder / _MATCHER)
+    for n in (8, 16, 32, 64):
+        if f"g{n}.hidden" in io:
+            for name, ours, theirs in _attention(io, n, weights):
+                yield Check.of(file, f"g{n} {name}", ours, theirs, MODULE)
+
+
+def _attention(io: dict[str, Tensor], n: int, weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
+    golden = {key.removeprefix(f"g{n}."): value for key, value in io.items() if key.startswith(f"g{n}.")}
+    hidden, exemplar = golden["hidden"], golden["exemplar"]
+    q, k, v, ek, ev = (
+        (x @ golden[f"w.to_{name}.weight"].T).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        for x, name in ((hidden, "q"), (hidden, "k"), (hidden, "v"), (exemplar, "k"), (exemplar, "v"))
+    )
+    grid, scale = (n, n), q.shape[-1] ** -0.5
+
+    def out(x: Tensor) -> Tensor:
+        x = x.transpose(1, 2).flatten(2) @ golden["w.to_out.0.weight"].T + golden["w.to_out.0.bias"]
+        return x[:, ::8] if n == 64 else x
+
+    def matching(mode: Mode, by_block: bool = False) -> PublishedMatching:
+        net = Matcher.from_state_dict(weights, by_block=by_block)
+        return PublishedMatching(io["tgt_ids"][..., None], io["app_ids"][..., None], mode, matcher=net)
+
+    def bias(of: PublishedMatching, item: slice = slice(None)) -> Bias:
+        return of.bias(q[item], [ek[item]], grid, [grid], "up_blocks", scale)
+
+    def attend(biased: Bias, item: slice) -> Tensor:
+        return augmented_attention(q[item], k[item], v[item], ek[item], ev[item], biased)
+
+    uncond, cond = slice(0, 1), slice(1, 2)
+    plain_concat = augmented_attention(q, k, v, ek, ev)
+    yield "no matcher", out(plain_concat), golden["out_nomatch"]
+    yield "plain", out(augmented_attention(q[uncond], k[uncond], v[uncond])), golden["out_plain_self_uncond"]
+    learned = bias(matching(Mode.LEARNED))
+    ours = torch.cat([plain_concat[uncond], attend(learned.item(cond), cond)])
+    yield "matcher", out(ours), golden["out"]
+    fixed = bias(matching(Mode.LEARNED, by_block=True)).item(cond)
+    yield "matcher by block", out(torch.cat([plain_concat[uncond], attend(fixed, cond)])), golden["out_blockfix"]
+    if "out_hard" in golden:
+        yield "hard mask", out(attend(bias(matching(Mode.CATEGORICAL)), slice(None))), golden["out_hard"]
+    if "out_cond_only_batch1" in golden:
+        alone = bias(matching(Mode.LEARNED), cond)
+        yield "conditional alone", out(attend(alone, cond)), golden["out_cond_only_batch1"]
+    part = learned.learned[0]
+    maxima = torch.stack([r.amax() for r in part.refined])
+    yield "matcher maxima", maxima, golden["matcher_max_per_batch"]
+    yield "joint maximum", part.offset[1][None] * 4, golden["matcher_max"]
+    side = part.target.coarse_grid[0]
+    refined = torch.stack(list(part.refined)).transpose(1, 2).unflatten(2, (side, side)).unflatten(4, (side, side))
+    step, fine = side // 4, max(1, side // 8)
+    yield "matcher output", refined[:, :, ::step, ::step, ::fine, ::fine], golden["matcher_out_sample"]
+    rows = range(0, n * n, n * n // 4)
+    logits = q[1] @ torch.cat([k, ek], 2)[1].transpose(-1, -2) * scale
+    before = logits[:, :: n * n // 4]
+    added = torch.cat([learned.item(cond).rows(i, i + 1, q.dtype)[0] for i in rows], dim=1)
+    after = torch.cat([before[..., : n * n], before[..., n * n :] + added], dim=-1)
+    stride = 4 if n == 64 else 1
+    yield "logits before", before[..., ::stride], golden["logits_before_row_cond"]
+    yield "logits after", after[..., ::stride], golden["logits_after_row_cond"]
+
+
+def block(folder: Path) -> Iterator[Check]:
+    from diffusers.models.attention import BasicTransformerBlock
+
+    from ..hosts.diffusers.branches import PublishedStructure
+    from ..hosts.diffusers.sites import Site, SiteProcessor
+
+    file = "block_read.safetensors"
+    io, weights = tensors(folder / file), tensors(folder / _MATCHER)
+    module = BasicTransformerBlock(64, HEADS, 8, cross_attention_dim=32, activation_fn="geglu").eval()
+    module.load_state_dict({key[2:]: value for key, value in io.items() if key.startswith("w.")}, strict=True)
+    current = SimpleNamespace(branch=None)
+    site = Site("attn1", "up_blocks", 0, HEADS)
+    module.attn1.processor = SiteProcessor(site, current)
+
+    def forward() -> Tensor:
+        return module(io["hidden"], encoder_hidden_states=io["context"])
+
+    yield Check.of(file, "plain", forward(), io["plain_forward"], MODULE)
+    bank = module.norm1(io["exemplar_hidden"]).half()
+    yield Check.of(file, "bank", bank.float(), io["bank_fp16"], 0.0)
+    for name, mode, by_block, golden in (
+        ("read, implicit", Mode.IMPLICIT, False, "read_sa_aug_sdpa"),
+        ("read, learned", Mode.LEARNED, False, "read_ours"),
+        ("read, learned by block", Mode.LEARNED, True, "read_ours_blockfix"),
+    ):
+        net = Matcher.from_state_dict(weights, by_block=by_block)
+        matching = PublishedMatching(io["tgt_ids"][..., None], io["app_ids"][..., None], mode, matcher=net)
+        current.branch = PublishedStructure(matching, {"attn1": bank}, (32, 32), (32, 32))
+        ours, theirs = forward(), io[golden]
+        yield Check.of(file, name, ours[:, :: ours.shape[1] // theirs.shape[1]], theirs, MODULE)
+
+
+def run(folder: Path, file: str) -> Iterator[Check]:
+    from diffusers import UNet2DConditionModel
+
+    from ..hosts.diffusers.augmentation import LabelControl
+    from ..hosts.diffusers.published import PublishedLoop
+
+    io, info = tensors(folder / file), metadata(folder / file)
+    weights = tensors(folder / "run_unet_weights.safetensors")
+    unet = UNet2DConditionModel.from_config(json.loads(info["unet_config"])).eval()
+    unet.load_state_dict({k.removeprefix("unet."): v for k, v in weights.items() if k.startswith("unet.")}, strict=True)
+    control_weights = tensors(folder / _WEIGHTS)
+    control_weights |= {k.removeprefix("controlnext."): v for k, v in weights.items() if k.startswith("controlnext.")}
+    control = ControlNeXt.from_state_dict(control_weights)
+    target, exemplar = (
+        (io["palette"][io[f"{name}_seg_ids"].long()].float() / 255).permute(2, 0, 1)[None] for name in ("tgt", "app")
+    )
+    flags = PublishedMatching.from_colours(target, exemplar, Mode.IMPLICIT)
+    table = flags.rows[0][:, None] == flags.columns[0][None]
+    yield Check.of(file, "flags per row", table.sum(1).float(), io["seg_corr_rowsum"].float(), 0.0)
+    yield Check.of(file, "flags per column", table.sum(0).float(), io["seg_corr_colsum"].float(), 0.0)
+
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    context = torch.cat([io["negative_prompt_embeds"], io["prompt_embeds"]])
+    for name, mode in (("sa_aug", Mode.IMPLICIT), ("ours", Mode.LEARNED)):
+        net = Matcher.from_state_dict(tensors(folder / _MATCHER))
+        matching = PublishedMatching.from_colours(target, exemplar, mode, matcher=net)
+        loop = PublishedLoop(unet, betas, int(info["steps"]), float(info["guidance"]), matching)
+        inverted = loop.invert(io["exemplar_latent"], io["empty_embeds"])
+        if mode is Mode.IMPLICIT:
+            for i, (ours, theirs) in enumerate(zip(inverted, io["inversion"], strict=True)):
+                yield Check.of(file, f"inversion {i}", ours[0], theirs, RUN, "relative")
+        controls = LabelControl(control, target), LabelControl(control, exemplar)
+        recorded = int(info["denoise_steps_recorded"])
+        for i, step in enumerate(loop.denoise(io["init_noise"], inverted[-1], context, *controls)):
+            for key, ours in (
+                ("latents", step.latent),
+                ("exemplar_latents", step.exemplar_latent),
+                ("noise_pred", step.noise),
+                ("exemplar_noise_pred", step.exemplar_noise),
+            ):
+                yield Check.of(file, f"{name} {key} {i}", ours[0], io[f"{name}.{key}"][i], RUN, "relative")
+            if i + 1 == recorded:
+                break
+
+
+CHECKS: dict[str, Callable[[Path], Iterator[Check]]] = {
+    "controlnext_io.safetensors": controlnext,
+    "matcher_io.safetensors": matcher,
+    "match_attention.safetensors": match_attention,
+    "block_read.safetensors": block,
+    "run_lat32.safetensors": lambda folder: run(folder, "run_lat32.safetensors"),
+    "run_lat64.safetensors": lambda folder: run(folder, "run_lat64.safetensors"),
+}
+"""What is checked where the file is there."""
