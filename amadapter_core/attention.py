@@ -39,7 +39,9 @@ def choose(q: Tensor, bias: Bias | None) -> Strategy:
     """The strategy for these queries and this bias."""
     if bias is None or _folds(bias):
         return Strategy.FUSED
-    needs_grad = torch.is_grad_enabled() and (q.requires_grad or any(r.requires_grad for p in bias.learned for r in p.refined))
+    needs_grad = torch.is_grad_enabled() and (
+        q.requires_grad or any(r.requires_grad for p in bias.learned for r in p.refined)
+    )
     return Strategy.MERGED if q.device.type == "cpu" and not needs_grad else Strategy.ROWS
 
 

@@ -98,7 +98,11 @@ class ControlNeXt(nn.Module):
         self.time_embedding = _TimeEmbedding(*time_channels, ops)
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(zip((3, *stem), stem, strict=False)):
-            layers += [ops.Conv2d(a, b, 3, stride=2 if i == 0 else 1, padding=1), ops.GroupNorm(_STEM_GROUPS, b), nn.ReLU()]
+            layers += [
+                ops.Conv2d(a, b, 3, stride=2 if i == 0 else 1, padding=1),
+                ops.GroupNorm(_STEM_GROUPS, b),
+                nn.ReLU(),
+            ]
         self.embedding = nn.Sequential(*layers)
         widths = (stem[-1], *stages)
         self.down_res = nn.ModuleList(
@@ -137,12 +141,22 @@ class ControlNeXt(nn.Module):
         net.load_state_dict(state_dict, strict=True)
         return net
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def forward(self, colours: Tensor, timestep: Tensor) -> Tensor:
         """:param colours: [B, 3, H, W] in 0..1, no further normalisation.
         :param timestep: [B] or [1], 0..1000.
         :return: [B, C, H/8, W/8], not yet normalised to any activation.
         """
-        time = self.time_embedding(sinusoidal(timestep.expand(colours.shape[0]), self.time_in_channels).to(colours.dtype))
+        time = self.time_embedding(
+            sinusoidal(timestep.expand(colours.shape[0]), self.time_in_channels).to(colours.dtype)
+        )
         x = self.embedding(colours)
         for res, down in zip(self.down_res, self.down_sample, strict=True):
             x = down(res(x, time))

@@ -150,6 +150,10 @@ class Matcher(nn.Module):
     def dtype(self) -> torch.dtype:
         return next(self.parameters()).dtype
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def encoder(self, block: str) -> Encoder:
         """The encoder that serves a block of the UNet.
 
@@ -168,7 +172,9 @@ class Matcher(nn.Module):
         """
         B, C, hq, wq, hk, wk = cost.shape
         if C != self.heads + 1:
-            raise ValueError(f"Matcher: cost has {C} channels, expected {self.heads + 1} ({self.heads} heads and a flag)")
+            raise ValueError(
+                f"Matcher: cost has {C} channels, expected {self.heads + 1} ({self.heads} heads and a flag)"
+            )
         encoder = self.encoder(block)
         by_query = cost.permute(0, 2, 3, 1, 4, 5).reshape(B, hq * wq, C, hk, wk)
         refined = torch.stack([torch.cat(encoder([item])) for item in by_query])

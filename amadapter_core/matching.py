@@ -28,8 +28,17 @@ from .resampling import Flat, Grid, Identity, Resampling, spatial
 from .routing import PairTable, RegionPair, Route, Routing
 
 __all__ = [
-    "Bias", "Grid", "Matching", "Mode", "PublishedMatching", "RegionPair", "Route", "Routing", "SpatialMatching",
-    "StaticBias", "Variant",
+    "Bias",
+    "Grid",
+    "Matching",
+    "Mode",
+    "PublishedMatching",
+    "RegionPair",
+    "Route",
+    "Routing",
+    "SpatialMatching",
+    "StaticBias",
+    "Variant",
 ]
 
 NEVER = -4096.0
@@ -303,8 +312,11 @@ class SpatialMatching(Matching):
 
     def _static(self, tables: Sequence[PairTable], at_site: Sequence[tuple[Tensor, Tensor]]) -> StaticBias | None:
         """Join the exemplars' tables into one over all keys, with one kind for all equal rows."""
-        joint, kind = torch.unique(torch.stack([rows.expand(_batch(at_site, 0), -1) for rows, _ in at_site]).flatten(1),
-                                   dim=1, return_inverse=True)
+        joint, kind = torch.unique(
+            torch.stack([rows.expand(_batch(at_site, 0), -1) for rows, _ in at_site]).flatten(1),
+            dim=1,
+            return_inverse=True,
+        )
         masks, weights = [], []
         for table, row, (_, columns) in zip(tables, joint, at_site, strict=True):
             columns = columns.expand(_batch(at_site, 1), -1)

@@ -90,9 +90,7 @@ class Spatial(Resampling):
         token = torch.arange(start, stop)
         (y, wy), (x, wx) = (
             _linear_taps(i, n, m)
-            for i, n, m in zip(
-                (token // self.grid[1], token % self.grid[1]), self.grid, self.coarse_grid, strict=True
-            )
+            for i, n, m in zip((token // self.grid[1], token % self.grid[1]), self.grid, self.coarse_grid, strict=True)
         )
         index = y[:, :, None] * self.coarse_grid[1] + x[:, None, :]  # [c, 2, 2]
         return _weighted_sum(table, index.flatten(1), (wy[:, :, None] * wx[:, None, :]).flatten(1))

@@ -131,7 +131,7 @@ class PairTable:
                 weight[mine] *= theirs
             pair = mine[:, None] & theirs[None, :]
             agreement |= pair
-            weight[pair] = (route.strength * region.strength)
+            weight[pair] = route.strength * region.strength
         return cls(rows, columns, agreement.float(), weight)
 
     def at(self, target: tuple[int, int], exemplar: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -29,9 +29,7 @@ class Check:
     by: str = "absolute"
 
     @classmethod
-    def of(
-        cls, file: str, name: str, ours: Tensor, theirs: Tensor, tolerance: float, by: str = "absolute"
-    ) -> Check:
+    def of(cls, file: str, name: str, ours: Tensor, theirs: Tensor, tolerance: float, by: str = "absolute") -> Check:
         """:raises ValueError: when the shapes differ: a broadcast comparison would prove nothing."""
         if ours.shape != theirs.shape:
             raise ValueError(f"parity: {file} {name}: ours is {tuple(ours.shape)}, recorded {tuple(theirs.shape)}")

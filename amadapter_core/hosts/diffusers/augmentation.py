@@ -42,9 +42,8 @@ class LabelControl:
     @classmethod
     def of(cls, network: ControlNeXt, labels: LabelMap, size: tuple[int, int], scale: float = 1.0) -> LabelControl:
         """:param size: (H, W) of the picture in pixels."""
-        parameter = next(network.parameters())
         colours = labels.resize(*size, method="nearest").colours().permute(0, 3, 1, 2)
-        return cls(network, colours.to(parameter), scale)
+        return cls(network, colours.to(network.device, network.dtype), scale)
 
     def feature(self, timestep: float) -> Tensor:
         """[B, C, H/8, W/8] at a timestep."""

@@ -106,9 +106,7 @@ class PublishedLoop:
                 exemplar_latent = ddim_move(exemplar_latent, exemplar_noise, at, before)
                 yield Step(t, latent, exemplar_latent, noise, exemplar_noise)
 
-    def _predict(
-        self, x: Tensor, t: int, context: Tensor, control: LabelControl | None, branch: Branch
-    ) -> Tensor:
+    def _predict(self, x: Tensor, t: int, context: Tensor, control: LabelControl | None, branch: Branch) -> Tensor:
         feature = None if control is None else control.feature(t)
         with injected(self.unet, feature, 1.0 if control is None else control.scale), self.sites.during(branch):
             output = self.unet(torch.cat([x, x]), t, encoder_hidden_states=context, return_dict=False)[0]

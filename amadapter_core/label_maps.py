@@ -1,0 +1,619 @@
+"""
+Label maps: which class every pixel belongs to.
+
+A `LabelMap` holds integer ids [B, H, W] and the `Palette` that names and colours them. It is read from a
+colour picture, from an id picture or from masks, and drawn as a colour map, an overlay or a legend. Nothing
+is guessed: colours, ids and sizes that do not fit are reported with counts. `resize_ids` works on bare ids
+without a palette.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from .palettes import IGNORED, Palette
+
+__all__ = ["LabelMap", "Palette", "resize_ids"]
+
+logger = logging.getLogger(__name__)
+
+# what the majority vote handles at once: votes (target cells x ids present) and pieces that cast them
+_VOTES_AT_ONCE = 1 << 22
+# ids closer together than this are numbered by a table instead of by sorting the pixels
+_DENSE_RANGE = 1 << 16
+_COLOURS_AT_ONCE = 1 << 14
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """
+    Class ids of a batch of pictures.
+
+    :param ids: [B, H, W] integer tensor (kept as int64); every value is an id of `palette` or `ignore`.
+    :param palette: names and colours of the ids.
+    :param ignore: id of pixels that belong to no class; default `palette.ignore`.
+    """
+
+    ids: Tensor
+    palette: Palette
+    ignore: int | None = None
+
+    def __post_init__(self) -> None:
+        ids = self.ids
+        if not _holds_integers(ids):
+            raise ValueError(f"LabelMap: ids must be an integer tensor, got {_kind(ids)}")
+        if ids.ndim != 3 or 0 in ids.shape:
+            raise ValueError(f"LabelMap: ids must be [B, H, W] and not empty, got {list(ids.shape)}")
+        object.__setattr__(self, "ids", ids.to(torch.int64))
+        if self.ignore is None:
+            object.__setattr__(self, "ignore", self.palette.ignore)
+
+    @property
+    def batch(self) -> int:
+        """B, the number of pictures."""
+        return self.ids.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W)."""
+        return (self.ids.shape[1], self.ids.shape[2])
+
+    @staticmethod
+    def from_colours(
+        image: Tensor | np.ndarray | Image.Image,
+        palette: Palette,
+        *,
+        unknown: str = "error",
+        tolerance: float = 0,
+    ) -> LabelMap:
+        """
+        Read a colour picture.
+
+        Floats are rounded to 8 bit first; a colour then has to be one of the palette's exactly. A colour
+        shared by several classes is read as `Palette.ambiguous` says.
+
+        :param image: [B, H, W, 3] or [H, W, 3], float 0..1 or integer 0..255, as a tensor (ComfyUI IMAGE) or
+            array, or a PIL image (RGB, RGBA or with a colour table). A fourth channel must be fully opaque.
+        :param unknown: what becomes of other colours: "error", "nearest" (the class with the nearest colour
+            by Euclidean RGB distance, ties to the first in the table) or "ignore".
+        :param tolerance: Euclidean RGB distance (0..441, in 8-bit steps) up to which the nearest colour is
+            taken without it counting as unknown.
+        :raises ValueError: unknown colours (how many pixels, which, the nearest class, what to do), or a
+            picture of the wrong form or range.
+        """
+        here = "LabelMap.from_colours"
+        if unknown not in ("error", "nearest", "ignore"):
+            raise ValueError(f'{here}: unknown must be "error", "nearest" or "ignore", got {unknown!r}')
+        if tolerance < 0:
+            raise ValueError(f"{here}: tolerance must be 0 or more, got {tolerance}")
+        if unknown == "ignore" and palette.ignore is None:
+            raise ValueError(f'{here}: unknown="ignore" needs a palette with an ignore id; {palette.name!r} has none')
+        codes = _pack(_eight_bit(image, here))  # [B, H, W]
+        table, table_ids = (t.to(codes.device) for t in palette.reading_table())
+        ids, known = _look_up(codes, _pack(table), table_ids)
+        if not bool(known.all()):
+            colours, counts = torch.unique(codes[~known], return_counts=True)
+            row, distance = _nearest(_unpack(colours), table)
+            read_as, far = table_ids[row], distance > tolerance
+            if bool(far.any()):
+                found = _unknown_colours(colours[far], counts[far], read_as[far], distance[far], codes.numel(), palette)
+                if unknown == "error":
+                    raise ValueError(
+                        f'{here}: {found}. Pass unknown="nearest" to take the nearest class or '
+                        'unknown="ignore" to leave those pixels out, check that this is the right palette, '
+                        "or mend the picture: label maps that are anti-aliased, resized smoothly or "
+                        "JPEG-compressed get mixed colours; save them as PNG and resize them without "
+                        "interpolation."
+                    )
+                logger.warning("%s: %s; read as %s", here, found, unknown)
+            if unknown == "ignore":
+                read_as = torch.where(far, palette.ignore, read_as)
+            ids[~known] = _look_up(codes[~known], colours, read_as)[0]
+        return LabelMap(ids, palette)
+
+    @staticmethod
+    def from_ids(
+        image: Tensor | np.ndarray | Image.Image | str | Path,
+        palette: Palette,
+        *,
+        unknown: str = "error",
+        offset: int = 0,
+        void: int | Sequence[int] = (),
+    ) -> LabelMap:
+        """
+        Read an id picture: pixel values are label ids. In a PNG with a colour table they are the indices.
+
+        :param image: integer [B, H, W] or [H, W] tensor or array, a one-channel PIL image (8 bit, 16 bit, 32
+            bit or with a colour table), or the path of a picture file.
+        :param unknown: what becomes of ids that the palette does not have: "error" or "ignore".
+        :param offset: added to the values, for files that are numbered differently (COCO-Stuff and ADE20K
+            maps that start at 0: offset=1, void=255).
+        :param void: values, before `offset`, that mean ignored pixels.
+        :raises ValueError: unknown ids (how many pixels, which), or a picture of the wrong form.
+        """
+        here = "LabelMap.from_ids"
+        if unknown not in ("error", "ignore"):
+            raise ValueError(f'{here}: unknown must be "error" or "ignore", got {unknown!r}')
+        voids = (void,) if isinstance(void, int) else tuple(void)
+        if palette.ignore is None and (voids or unknown == "ignore"):
+            raise ValueError(f"{here}: ignored pixels need a palette with an ignore id; {palette.name!r} has none")
+        values = _id_values(image, here)
+        ids = values + offset
+        valid = palette.ids if palette.ignore is None else (*palette.ids, palette.ignore)
+        known = torch.isin(ids, torch.tensor(valid, device=ids.device))
+        if voids:
+            empty = torch.isin(values, torch.tensor(voids, device=ids.device))
+            ids, known = torch.where(empty, palette.ignore, ids), known | empty
+        if not bool(known.all()):
+            found, counts = torch.unique(values[~known], return_counts=True)
+            order = counts.argsort(descending=True, stable=True)[:5]
+            listed = ", ".join(f"{found[i]} ({counts[i]} pixels)" for i in order.tolist())
+            text = (
+                f"{int(counts.sum())} of {values.numel()} pixels hold {len(found)} ids that palette "
+                f"{palette.name!r} does not have; most frequent: {listed}; the palette has "
+                f"{_ranges(palette.ids)}, ignored: {palette.ignore}"
+            )
+            if unknown == "error":
+                raise ValueError(
+                    f'{here}: {text}. Pass unknown="ignore" to leave those pixels out, check that this is '
+                    "the right palette, or pass offset and void if the file numbers the classes differently; "
+                    "a colour picture is read with LabelMap.from_colours."
+                )
+            logger.warning("%s: %s; ignored", here, text)
+            ids = torch.where(known, ids, palette.ignore)
+        return LabelMap(ids, palette)
+
+    @staticmethod
+    def from_masks(
+        masks: Tensor,
+        names_or_ids: Sequence[str | int],
+        palette: Palette,
+        background: str | int | None = None,
+        overlap: str = "last",
+    ) -> LabelMap:
+        """
+        Put one mask per class together into one label map.
+
+        :param masks: [M, H, W] float 0..1 or bool; a pixel belongs to a mask where it is 0.5 or more.
+        :param names_or_ids: M classes by name or id; a class may come more than once.
+        :param background: class of pixels in no mask; default: they are ignored.
+        :param overlap: which mask wins where several claim a pixel: "last", "first" or "error".
+        :return: a label map of batch 1.
+        :raises ValueError: numbers that differ, unknown classes, overlaps under "error", or uncovered pixels
+            without a background.
+        """
+        here = "LabelMap.from_masks"
+        if overlap not in ("last", "first", "error"):
+            raise ValueError(f'{here}: overlap must be "last", "first" or "error", got {overlap!r}')
+        if not isinstance(masks, Tensor) or masks.ndim != 3 or 0 in masks.shape:
+            raise ValueError(f"{here}: masks must be a tensor [M, H, W], got {_kind(masks)}")
+        if len(names_or_ids) != masks.shape[0]:
+            raise ValueError(f"{here}: {masks.shape[0]} masks but {len(names_or_ids)} classes; name one class per mask")
+        bad = int((~((masks >= 0) & (masks <= 1))).sum())
+        if bad:
+            raise ValueError(f"{here}: mask values must be 0..1, {bad} of {masks.numel()} are not")
+        mask_ids = torch.tensor([palette.id_of(n) for n in names_or_ids], device=masks.device)
+        inside = masks >= 0.5
+        claims = inside.sum(0)
+        if overlap == "error" and int(claims.max()) > 1:
+            raise ValueError(
+                f"{here}: {int((claims > 1).sum())} of {claims.numel()} pixels lie in more than one mask, "
+                f'first among them {_overlapping(inside, names_or_ids)}; pass overlap="last" or "first"'
+            )
+        bare = claims == 0
+        rest = palette.ignore if background is None else palette.id_of(background)
+        if rest is None and bool(bare.any()):
+            raise ValueError(
+                f"{here}: {int(bare.sum())} of {bare.numel()} pixels lie in no mask and palette "
+                f"{palette.name!r} has no ignore id; name a background class"
+            )
+        # the index of the winning mask: the first True along M, seen from the end that wins
+        if overlap == "last":
+            winner = inside.shape[0] - 1 - inside.flip(0).byte().argmax(0)
+        else:
+            winner = inside.byte().argmax(0)
+        ids = mask_ids[winner]
+        return LabelMap((ids if rest is None else torch.where(bare, rest, ids))[None], palette)
+
+    def colours(self) -> Tensor:
+        """Draw the colour map, [B, H, W, 3] float32 0..1; ignored pixels in the ignore colour, or black."""
+        table = torch.tensor([*self.palette.colours, self._ignored_colour()], dtype=torch.float32) / 255
+        return table.to(self.ids.device)[self._rows("colours")]
+
+    def overlay(self, image: Tensor, opacity: float = 0.5) -> Tensor:
+        """
+        Lay the colour map over a picture; ignored pixels keep the picture.
+
+        :param image: [B, H, W, 3] float 0..1 of the label map's size; either batch may be 1.
+        :param opacity: 0 (only the picture) .. 1 (only the colours).
+        :return: [B, H, W, 3] float.
+        """
+        if not 0 <= opacity <= 1:
+            raise ValueError(f"LabelMap.overlay: opacity must be 0..1, got {opacity}")
+        if image.ndim != 4 or image.shape[3] != 3 or not image.is_floating_point():
+            raise ValueError(f"LabelMap.overlay: image must be float [B, H, W, 3], got {_kind(image)}")
+        if tuple(image.shape[1:3]) != self.size:
+            raise ValueError(
+                f"LabelMap.overlay: the image is {image.shape[1]}x{image.shape[2]} and the label map "
+                f"{self.size[0]}x{self.size[1]} (height x width); resize one of them"
+            )
+        labels = self if image.shape[0] == 1 else self.expand(image.shape[0])
+        colours = labels.colours().to(image)
+        share = torch.where(labels._ignored(), 0.0, opacity).to(image)[..., None]
+        return image + share * (colours - image)
+
+    def legend(
+        self,
+        *,
+        font_size: int = 16,
+        columns: int = 1,
+        font: ImageFont.FreeTypeFont | None = None,
+    ) -> Image.Image:
+        """
+        Draw the classes present in the batch, largest first: a swatch, the name and its share of all pixels.
+
+        :param font: for names outside the Latin alphabet, which the default font does not have.
+        :return: an RGB picture.
+        """
+        if columns < 1 or font_size < 1:
+            raise ValueError(f"LabelMap.legend: columns and font_size must be 1 or more, got {columns} and {font_size}")
+        counts = self._counts("legend").sum(0).tolist()
+        colours = [*self.palette.colours, self._ignored_colour()]
+        names = [*self.palette.names, IGNORED]
+        order = sorted((row for row in range(len(counts) - 1) if counts[row]), key=lambda row: (-counts[row], row))
+        if counts[-1]:
+            order.append(len(counts) - 1)  # what belongs to no class comes last whatever its size
+            if self.ignore in self.palette.ids:
+                void = self.palette.ids.index(self.ignore)
+                names[-1], colours[-1] = f"{names[void]} {IGNORED}", colours[void]
+        entries = [(colours[row], names[row], _percent(counts[row] / sum(counts))) for row in order]
+
+        font = font or ImageFont.load_default(size=font_size)
+        gap, swatch = max(2, font_size // 2), font_size + 4
+        line = swatch + gap
+        name_width = int(max(font.getlength(name) for _, name, _ in entries)) + 1
+        share_width = int(max(font.getlength(share) for _, _, share in entries)) + 1
+        column = swatch + name_width + share_width + 4 * gap
+        lines = -(-len(entries) // columns)
+        picture = Image.new("RGB", (column * -(-len(entries) // lines), lines * line + gap), "white")
+        draw = ImageDraw.Draw(picture)
+        for place, (colour, name, share) in enumerate(entries):
+            x, y = column * (place // lines) + gap, line * (place % lines) + gap
+            draw.rectangle((x, y, x + swatch, y + swatch - 1), fill=colour, outline=(128, 128, 128))
+            middle = y + swatch // 2
+            draw.text((x + swatch + gap, middle), name, fill="black", font=font, anchor="lm")
+            draw.text((x + column - 2 * gap, middle), share, fill=(80, 80, 80), font=font, anchor="rm")
+        return picture
+
+    def resize(self, h: int, w: int, method: str = "nearest") -> LabelMap:
+        """Resize to (h, w) by "nearest" or "majority", see `resize_ids`; ignored pixels vote last."""
+        return replace(self, ids=resize_ids(self.ids, (h, w), method, ignore=self.ignore))
+
+    def crop(self, top: int, left: int, h: int, w: int) -> LabelMap:
+        """Cut out h rows from `top` on and w columns from `left` on, all inside the map."""
+        if h < 1 or w < 1 or top < 0 or left < 0 or top + h > self.size[0] or left + w > self.size[1]:
+            raise ValueError(
+                f"LabelMap.crop: rows {top}..{top + h} and columns {left}..{left + w} do not lie in a map of "
+                f"{self.size[0]}x{self.size[1]} (height x width)"
+            )
+        return replace(self, ids=self.ids[:, top : top + h, left : left + w])
+
+    def histogram(self) -> Tensor:
+        """
+        Return the share of every class among the pixels that are not ignored.
+
+        :return: [B, K] float32 in the palette's order, rows sum to 1, or to 0 where every pixel is ignored.
+            The column of an ignored class is 0.
+        """
+        counts = self._counts("histogram")[:, :-1].double()
+        return (counts / counts.sum(1, keepdim=True).clamp(min=1)).float()
+
+    def names_present(self) -> list[str]:
+        """Name the classes that occur in the batch, in the palette's order, the ignored one left out."""
+        present = self._counts("names_present")[:, :-1].sum(0).tolist()
+        return [name for name, count in zip(self.palette.names, present, strict=True) if count]
+
+    def expand(self, batch: int) -> LabelMap:
+        """Return the map with `batch` pictures: itself, or its only picture repeated without a copy."""
+        if self.batch == batch:
+            return self
+        if self.batch != 1:
+            raise ValueError(
+                f"LabelMap.expand: label map batch {self.batch} cannot broadcast to batch {batch}; use 1 or {batch}"
+            )
+        return replace(self, ids=self.ids.expand(batch, -1, -1))
+
+    def to(self, device: torch.device | str) -> LabelMap:
+        """Return the map on a device."""
+        return replace(self, ids=self.ids.to(device))
+
+    def _ignored(self) -> Tensor:
+        if self.ignore is None:
+            return torch.zeros_like(self.ids, dtype=torch.bool)
+        return self.ids == self.ignore
+
+    def _ignored_colour(self) -> tuple[int, int, int]:
+        return self.palette.ignore_colour or (0, 0, 0)
+
+    def _rows(self, method: str) -> Tensor:
+        """Return [B, H, W] rows of the palette, K for an ignore id that is no class."""
+        table = torch.tensor(self.palette.ids, device=self.ids.device)
+        rows, known = _look_up(self.ids, table, torch.arange(len(table), device=table.device))
+        if not bool(known.all()):
+            foreign = ~known & ~self._ignored()
+            if bool(foreign.any()):
+                found = torch.unique(self.ids[foreign]).tolist()
+                raise ValueError(
+                    f"LabelMap.{method}: {int(foreign.sum())} of {foreign.numel()} pixels hold ids that "
+                    f"palette {self.palette.name!r} does not have: {_ranges(found)}; build the map with "
+                    "LabelMap.from_ids"
+                )
+            rows = torch.where(known, rows, len(table))
+        return rows
+
+    def _counts(self, method: str) -> Tensor:
+        """Count pixels per class, [B, K + 1] int64; the ignored ones last, even if they are a class."""
+        k = len(self.palette)
+        rows = torch.where(self._ignored(), k, self._rows(method)).flatten(1)
+        counts = torch.zeros(self.batch, k + 1, dtype=torch.int64, device=rows.device)
+        return counts.scatter_add_(1, rows, torch.ones_like(rows))
+
+
+def resize_ids(ids: Tensor, size: tuple[int, int], method: str = "nearest", ignore: int | None = None) -> Tensor:
+    """
+    Resize a map of ids, in 2D and without inventing ids.
+
+    Target cell i covers the source interval [i H/h, (i+1) H/h), and likewise in width.
+
+    :param ids: [B, H, W] tensor of any integer dtype and any values.
+    :param size: (h, w), smaller or larger than (H, W).
+    :param method: "nearest": the pixel under the centre of the target cell (torch calls it nearest-exact).
+        "majority": the id that covers the largest area of the target cell, counted exactly, with fractions of
+        pixels at the borders; ties go to the smallest id.
+    :param ignore: an id that takes part in the vote only where nothing else is in the cell.
+    :return: [B, h, w], same dtype and device.
+    """
+    h, w = size
+    if not _holds_integers(ids) or ids.ndim != 3 or 0 in ids.shape:
+        raise ValueError(f"resize_ids: ids must be an integer tensor [B, H, W] and not empty, got {_kind(ids)}")
+    if h < 1 or w < 1:
+        raise ValueError(f"resize_ids: the size must be 1x1 or more, got {h}x{w}")
+    if method not in ("nearest", "majority"):
+        raise ValueError(f'resize_ids: method must be "nearest" or "majority", got {method!r}')
+    if (h, w) == tuple(ids.shape[1:]):
+        return ids
+    if method == "majority":
+        return _majority(ids, h, w, ignore)
+    rows, columns = (_centres(source, target, ids.device) for source, target in zip(ids.shape[1:], size, strict=True))
+    return ids[:, rows[:, None], columns]
+
+
+def _centres(source: int, target: int, device: torch.device) -> Tensor:
+    # floor((i + 1/2) source / target) in integers
+    return (2 * torch.arange(target, device=device) + 1) * source // (2 * target)
+
+
+def _majority(ids: Tensor, h: int, w: int, ignore: int | None) -> Tensor:
+    """
+    Vote by area.
+
+    The borders of source pixels and target cells cut each axis into pieces that lie in one pixel and one cell
+    each. A pair of pieces, one per axis, casts its area for its pixel's id in its cell; lengths are whole
+    numbers when measured in 1/h of a row and 1/w of a column, so areas add up exactly and ties are ties.
+    """
+    batch, source_h, source_w = ids.shape
+    row_pixel, row_cell, row_length = _pieces(source_h, h, ids.device)
+    column_pixel, column_cell, column_length = _pieces(source_w, w, ids.device)
+    if len(row_cell) == h and len(column_cell) == w:  # every cell lies in one pixel
+        return ids[:, row_pixel[:, None], column_pixel]
+    present, numbers = _number(ids)
+    k = len(present)
+    listed = present.tolist()
+    ignored = listed.index(ignore) if ignore in listed else None
+    # cells are taken in blocks of rows that keep both the votes and the pieces that cast them bounded
+    step = max(1, min(_VOTES_AT_ONCE // (w * k), _VOTES_AT_ONCE * h // (len(row_cell) * len(column_cell))))
+    starts = list(range(0, h, step))
+    ends = torch.searchsorted(row_cell, torch.tensor([*starts[1:], h], device=ids.device)).tolist()
+    result = torch.empty(batch, h, w, dtype=ids.dtype, device=ids.device)
+    for b in range(batch):
+        first = 0
+        for top, last in zip(starts, ends, strict=True):
+            bottom = min(top + step, h)
+            number = numbers[b].index_select(0, row_pixel[first:last]).index_select(1, column_pixel)
+            cell = (row_cell[first:last, None] - top) * w + column_cell
+            area = row_length[first:last, None] * column_length
+            if ignored is not None:
+                area = area * (number != ignored)
+            votes = torch.zeros((bottom - top) * w * k, dtype=torch.int64, device=ids.device)
+            votes.scatter_add_(0, (cell * k + number).flatten(), area.flatten())
+            # max returns the first of equals, the smallest id
+            most, winner = votes.view(bottom - top, w, k).max(-1)
+            if ignored is not None:  # nothing else is in the cell
+                winner = torch.where(most > 0, winner, ignored)
+            result[b, top:bottom] = present[winner]
+            first = last
+    return result
+
+
+def _pieces(source: int, target: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """
+    Cut an axis at the borders of its pixels and cells.
+
+    :return: for every piece in order its pixel, its cell and its length in units of 1/target pixel.
+    """
+    pixels = torch.arange(source + 1, device=device) * target
+    cells = torch.arange(target + 1, device=device) * source
+    cuts = torch.unique(torch.cat([pixels, cells]))
+    begin = cuts[:-1]
+    return begin // target, begin // source, cuts[1:] - begin
+
+
+def _number(ids: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ids present, ascending [K], and for every pixel the place of its id among them."""
+    low, high = (int(v) for v in ids.aminmax())
+    if high - low >= _DENSE_RANGE:
+        return torch.unique(ids, return_inverse=True)
+    shifted = ids.flatten().long() - low
+    seen = torch.zeros(high - low + 1, dtype=torch.bool, device=ids.device)
+    seen[shifted] = True
+    place = seen.cumsum(0) - 1
+    return (seen.nonzero().flatten() + low).to(ids.dtype), place.index_select(0, shifted).view(ids.shape)
+
+
+def _look_up(values: Tensor, keys: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the result of the equal key for every value, and where there is one; elsewhere it is any."""
+    keys, order = keys.sort()
+    at = torch.searchsorted(keys, values.contiguous()).clamp_(max=len(keys) - 1)
+    return results[order][at], keys[at] == values
+
+
+def _pack(colours: Tensor) -> Tensor:
+    """[..., 3] integers 0..255 to one integer red * 65536 + green * 256 + blue."""
+    red, green, blue = colours.to(torch.int64).unbind(-1)
+    return (red << 16) | (green << 8) | blue
+
+
+def _unpack(codes: Tensor) -> Tensor:
+    return torch.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1)
+
+
+def _nearest(colours: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Find for colours [N, 3] the nearest row of table [M, 3], the first of equals, and its distance."""
+    table = table.double()
+    rows, distances = [], []
+    for part in colours.double().split(_COLOURS_AT_ONCE):  # a photograph may have a million colours
+        # |u - c|^2 - |u|^2, [N, M]: exact: whole numbers in float64, which no device rounds as TF32
+        squares = table.square().sum(-1) - 2 * part @ table.T
+        nearest, row = squares.min(-1)
+        rows.append(row)
+        distances.append((nearest + part.square().sum(-1)).sqrt())
+    return torch.cat(rows), torch.cat(distances)
+
+
+def _unknown_colours(
+    colours: Tensor, counts: Tensor, nearest: Tensor, distance: Tensor, pixels: int, palette: Palette
+) -> str:
+    order = counts.argsort(descending=True, stable=True)[:5]
+    listed = "; ".join(
+        f"({red}, {green}, {blue}) on {int(counts[i])} pixels, nearest is {palette.name_of(int(nearest[i]))} "
+        f"at distance {float(distance[i]):.1f}"
+        for i, (red, green, blue) in zip(order.tolist(), _unpack(colours[order]).tolist(), strict=True)
+    )
+    return (
+        f"{int(counts.sum())} of {pixels} pixels have {len(colours)} colours that palette {palette.name!r} "
+        f"does not have; most frequent: {listed}"
+    )
+
+
+def _eight_bit(image: Tensor | np.ndarray | Image.Image, here: str) -> Tensor:
+    """Bring a colour picture to integers 0..255 [B, H, W, 3]."""
+    if isinstance(image, Image.Image):
+        if image.mode not in ("RGB", "RGBA", "P"):
+            raise ValueError(
+                f"{here}: expected a colour picture (RGB, RGBA or with a colour table), got a PIL image of "
+                f"mode {image.mode!r}; a picture of ids is read with LabelMap.from_ids"
+            )
+        transparent = image.mode == "RGBA" or "transparency" in image.info
+        image = np.array(image.convert("RGBA" if transparent else "RGB"))
+    pixels = torch.from_numpy(image) if isinstance(image, np.ndarray) else image
+    if (
+        not isinstance(pixels, Tensor)
+        or pixels.ndim not in (3, 4)
+        or pixels.shape[-1] not in (3, 4)
+        or 0 in pixels.shape
+    ):
+        raise ValueError(f"{here}: expected a picture [B, H, W, 3] or [H, W, 3], got {_kind(image)}")
+    if pixels.ndim == 3:
+        pixels = pixels[None]
+    if pixels.is_floating_point():
+        spoilt = int((~pixels.isfinite()).sum())
+        if spoilt:
+            raise ValueError(f"{here}: {spoilt} of {pixels.numel()} values are NaN or infinite; mend the picture first")
+        pixels = (pixels.float() * 255).round()
+    outside = (pixels < 0) | (pixels > 255)
+    if bool(outside.any()):
+        raise ValueError(
+            f"{here}: {int(outside.sum())} of {pixels.numel()} values lie outside the range (0..1 for "
+            "floats, 0..255 for integers); divide a float picture of 0..255 by 255 and clamp a picture that "
+            "overshoots"
+        )
+    pixels = pixels.to(torch.int64)
+    if pixels.shape[-1] == 4:
+        clear = int((pixels[..., 3] < 255).sum())
+        if clear:
+            raise ValueError(
+                f"{here}: {clear} of {pixels[..., 3].numel()} pixels are transparent, so their class is not "
+                "certain; flatten the picture onto a colour of the palette"
+            )
+    return pixels[..., :3]
+
+
+def _id_values(image: Tensor | np.ndarray | Image.Image | str | Path, here: str) -> Tensor:
+    """Bring an id picture to int64 [B, H, W]."""
+    if isinstance(image, (str, Path)):
+        with Image.open(image) as opened:
+            opened.load()
+            return _id_values(opened, f"{here}: {image}")
+    if isinstance(image, Image.Image):
+        if image.mode not in ("L", "P", "I") and not image.mode.startswith("I;16"):
+            raise ValueError(
+                f"{here}: expected a picture with one channel of integers (PIL mode L, P, I or I;16), got "
+                f"mode {image.mode!r}; a colour picture is read with LabelMap.from_colours, and if one "
+                "channel of it holds the ids pass image.getchannel(0)"
+            )
+        image = np.array(image)
+    if isinstance(image, np.ndarray):
+        if image.dtype.kind not in "iu":
+            raise ValueError(f"{here}: expected integers, got an array of {image.dtype}")
+        # torch has few operations on unsigned types wider than 8 bit, and byte order is numpy's affair
+        image = torch.from_numpy(image.astype(np.int64))
+    if not _holds_integers(image):
+        raise ValueError(f"{here}: expected integers, got {_kind(image)}; ids held as 0..1 floats are v * 255, rounded")
+    if image.ndim not in (2, 3) or 0 in image.shape:
+        raise ValueError(f"{here}: expected [B, H, W] or [H, W], got {_kind(image)}")
+    return image.to(torch.int64).reshape(-1, *image.shape[-2:])
+
+
+def _overlapping(inside: Tensor, names: Sequence[str | int]) -> str:
+    """Name the masks that share the first pixel claimed more than once."""
+    flat = inside.flatten(1)
+    pixel = int((flat.sum(0) > 1).byte().argmax())
+    masks = flat[:, pixel].nonzero().flatten().tolist()
+    return " and ".join(f"{names[m]!r} (mask {m})" for m in masks)
+
+
+def _holds_integers(value: Any) -> bool:
+    if not isinstance(value, Tensor) or value.dtype == torch.bool:
+        return False
+    return not (value.is_floating_point() or value.is_complex())
+
+
+def _ranges(ids: Sequence[int]) -> str:
+    """0, 1, 2, 5 as "0..2, 5"; at most eight ranges."""
+    runs: list[list[int]] = []
+    for i in sorted(ids):
+        if runs and i == runs[-1][1] + 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    text = ", ".join(str(a) if a == b else f"{a}..{b}" for a, b in runs[:8])
+    return text + (", ..." if len(runs) > 8 else "")
+
+
+def _percent(share: float) -> str:
+    return "< 0.1 %" if share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"{list(value.shape)} of {value.dtype}"
+    return type(value).__name__
