@@ -39,10 +39,12 @@ def choose(q: Tensor, bias: Bias | None) -> Strategy:
     """The strategy for these queries and this bias."""
     if bias is None or _folds(bias):
         return Strategy.FUSED
-    needs_grad = torch.is_grad_enabled() and (
-        q.requires_grad or any(r.requires_grad for p in bias.learned for r in p.refined)
-    )
-    return Strategy.MERGED if q.device.type == "cpu" and not needs_grad else Strategy.ROWS
+    return Strategy.MERGED if _has_partial(q) else Strategy.ROWS
+
+
+def _has_partial(q: Tensor) -> bool:
+    """Whether a fused kernel returns the log-sum-exp here; torch has a forward-only one for the CPU."""
+    return q.device.type == "cpu" and not torch.is_grad_enabled()
 
 
 def augmented_attention(
@@ -134,12 +136,19 @@ def _bias_rows(q: Tensor, ek: Tensor, bias: Bias, scale: float, start: int, stop
     rows = bias.rows(start, stop, q.dtype)
     if not bias.keeps_mass:
         return rows
-    static = bias.static
-    logits = (q[:, :, start:stop] @ ek.transpose(-1, -2)).float() * scale
-    before = logits.logsumexp(-1)
-    after = (logits + static.rows(static.mask, start, stop)).logsumexp(-1)
-    shift = torch.where(static.reachable(start, stop), before - after, 0.0)
-    return rows + shift[..., None].to(q.dtype)
+    static, q = bias.static, q[:, :, start:stop]
+    mask = static.rows(static.mask, start, stop)
+    lost = _log_sum(q, ek, None, scale) - _log_sum(q, ek, mask, scale)
+    return rows + torch.where(static.reachable(start, stop), lost, 0.0)[..., None].to(q.dtype)
+
+
+def _log_sum(q: Tensor, k: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+    """Log-sum-exp of the logits over the keys: [B, H, c] fp32."""
+    if _has_partial(q):
+        mask = None if mask is None else mask.to(q.dtype).expand(*q.shape[:3], k.shape[2])
+        return _partial(q, k, k, mask, scale)[1]
+    logits = (q @ k.transpose(-1, -2)).float() * scale
+    return (logits if mask is None else logits + mask).logsumexp(-1)
 
 
 def _chunks(q: Tensor, keys: int, chunk_bytes: int) -> list[tuple[int, int]]:

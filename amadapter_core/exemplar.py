@@ -43,7 +43,8 @@ class Trajectory:
     def __post_init__(self) -> None:
         if len(self.sigmas) < 2 or len(self.sigmas) != len(self.latents):
             raise ValueError(
-                f"Trajectory: {len(self.sigmas)} sigmas for {len(self.latents)} latents; expected the same number, at least 2"
+                f"Trajectory: {len(self.sigmas)} sigmas for {len(self.latents)} latents; "
+                "expected the same number, at least 2"
             )
         if not bool((self.sigmas.diff() > 0).all()):
             raise ValueError("Trajectory: sigmas must ascend strictly, from the clean latent to noise")

@@ -65,8 +65,11 @@ class _Moments:
 
 
 def _activate(x: Tensor, affine: tuple[Tensor, Tensor]) -> Tensor:
+    """Normalise and ReLU; in place without gradients, since a raw chunk is needed once."""
     scale, shift = affine
-    return F.relu(x * scale + shift, inplace=not torch.is_grad_enabled())
+    if torch.is_grad_enabled():
+        return F.relu(x * scale + shift)
+    return x.mul_(scale).add_(shift).relu_()
 
 
 class Encoder(nn.Module):

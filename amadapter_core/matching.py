@@ -183,6 +183,7 @@ class Matching(ABC):
 
     joint_maximum: bool = False
     variant: Variant
+    target_batch: int = 1
 
     def __init__(self, exemplars: int, mode: Mode | str, matcher: Matcher | None):
         self.exemplars = exemplars
@@ -223,6 +224,11 @@ class Matching(ABC):
         :raises ValueError: when grids and token counts, batches or heads disagree.
         """
         _check_tokens(q, keys, target, exemplars)
+        if self.target_batch not in (1, len(q)):
+            raise ValueError(
+                f"Matching: target label maps of batch {self.target_batch} cannot serve {len(q)} rows; "
+                f"give 1 or {len(q)}"
+            )
         site = self._site(target, exemplars, q.device)
         if site is None:
             return None
@@ -289,6 +295,7 @@ class SpatialMatching(Matching):
         if not penalty >= 0:
             raise ValueError(f"SpatialMatching: penalty is {penalty}, expected a number >= 0 (infinity excludes)")
         routing = routing or Routing()
+        self.target_batch = len(target)
         self.keep_mass = keep_mass and self.mode is Mode.CATEGORICAL
         self.penalty = min(penalty, -NEVER)
         self.tables = [

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .label_maps import resize_ids
+from .label_resizing import resize_ids
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from amadapter_core import label_maps
+from amadapter_core import label_resizing
 from amadapter_core.label_maps import LabelMap, Palette, resize_ids
 
 CITY = Palette.load("cityscapes19")
@@ -362,7 +362,7 @@ def test_majority_in_blocks_of_rows_is_majority_in_one_go(monkeypatch: pytest.Mo
     ids = random_ids(CITY, 2, 61, 47)
     whole = resize_ids(ids, (23, 11), "majority", ignore=VOID)
     for votes_at_once in (1, 11 * 20 * 2, 11 * 20 * 7):
-        monkeypatch.setattr(label_maps, "_VOTES_AT_ONCE", votes_at_once)
+        monkeypatch.setattr(label_resizing, "_VOTES_AT_ONCE", votes_at_once)
         assert torch.equal(resize_ids(ids, (23, 11), "majority", ignore=VOID), whole)
 
 

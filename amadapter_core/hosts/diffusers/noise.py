@@ -1,4 +1,4 @@
-"""What a diffusers scheduler's noise schedule says, in the words of the core: sigma of a timestep, noise of an output."""
+"""What a diffusers scheduler says in the words of the core: the level of a timestep, the noise in an output."""
 
 from __future__ import annotations
 

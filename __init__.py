@@ -1,0 +1,13 @@
+"""The ComfyUI custom-node pack AM-Adapter: the host imports this file and calls `comfy_entrypoint`."""
+
+from __future__ import annotations
+
+
+async def comfy_entrypoint():
+    """Return the extension that lists this pack's nodes.
+
+    The import waits until the host asks: pytest imports this file too, where there is no host.
+    """
+    from .nodes import AMAdapterExtension
+
+    return AMAdapterExtension()

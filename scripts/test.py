@@ -1,0 +1,33 @@
+"""Prepare the environment, then run ruff and pytest. Everything pytest understands is passed on to it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+
+import environment
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--no-venv", action="store_true", help="use the current interpreter instead of .venv")
+    options, pytest_arguments = parser.parse_known_args()
+
+    prepared = environment.prepare(use_venv=not options.no_venv, extras=["test"])
+    # Host tests find the same ComfyUI that was prepared here.
+    variables = {**os.environ, "COMFYUI_PATH": str(prepared.comfyui)}
+
+    def tool(*arguments: str) -> int:
+        command = [str(prepared.python), "-m", *arguments]
+        return subprocess.run(command, cwd=environment.ROOT, env=variables).returncode
+
+    # Both run even if the first complains: one run shows all there is to mend.
+    lint = tool("ruff", "check", ".")
+    tests = tool("pytest", "--durations=10", *pytest_arguments)
+    return lint or tests
+
+
+if __name__ == "__main__":
+    sys.exit(environment.run_command(main))
