@@ -120,7 +120,11 @@ class Matcher(nn.Module):
     :param heads: H, attention heads of the UNet; SD1.5 has 8 at every site.
     :param widths: hidden widths of the four layers.
     :param operations: where Conv2d and GroupNorm come from; a host passes its own layers.
+
+    `variant` is the behaviour the weights were trained with, "spatial" or "published", where it is known.
     """
+
+    variant: str | None = None
 
     def __init__(
         self,

@@ -377,7 +377,7 @@ class PublishedMatching(Matching):
             return None  # the published test is "keys == 2 x queries"; else no bias at all
         side = Flat(tokens, PUBLISHED_CELLS) if tokens == 4 * native else Identity(target)
         count = tokens if self.mode is Mode.CATEGORICAL else side.coarse
-        nearest = (torch.arange(count) * (native / count)).long()
+        nearest = F.interpolate(torch.arange(float(native))[None, None], size=count, mode="nearest")[0, 0].long()
         rows, columns = self.rows[:, nearest], self.columns[:, nearest]
         agreement = torch.eye(int(max(self.rows.max(), self.columns.max())) + 1)
         if self.mode is Mode.CATEGORICAL:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .errors import AnyPath, CheckpointError, fault
 from .kinds import UNETS, Kind, expected_keys
-from .reading import Checkpoint, read_as
+from .reading import BY_BLOCK, Checkpoint, read_as
 
 if TYPE_CHECKING:
     from ..controlnext import ControlNeXt
@@ -56,7 +56,8 @@ def load_matcher(
     :param operations: the layer classes, e.g. `comfy.ops.manual_cast`.
     :param dtype: of the parameters; None keeps the file's.
     :param heads: attention heads of the UNet, 8 throughout SD1.5; None takes any matcher.
-    :return: in evaluation mode, without gradients, on the CPU.
+    :return: in evaluation mode, without gradients, on the CPU; `variant` and `by_block` are what it was
+        trained with.
     :raises FileNotFoundError: with the folders searched.
     :raises CheckpointError: when the file holds something else, not all of it, or another number of heads.
     """
@@ -73,7 +74,10 @@ def load_matcher(
             evidence=checkpoint.evidence,
             action="Use the matcher that was trained with this UNet",
         )
-    return _build(Matcher, checkpoint, operations, dtype)
+    matcher = _build(Matcher, checkpoint, operations, dtype)
+    matcher.variant = checkpoint.variant
+    matcher.by_block = checkpoint.metadata.get(BY_BLOCK) == "true"
+    return matcher
 
 
 def load_unet_state_dict(path: AnyPath, *, folders: Iterable[AnyPath] = ()) -> tuple[dict[str, Tensor], str]:

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 FORMAT = "1"
 VARIANTS = ("published", "spatial")
+BY_BLOCK = "am_adapter.by_block"
+"""Metadata entry of a matcher that was trained with one encoder per kind of block."""
 EXTENSIONS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt")
 
 

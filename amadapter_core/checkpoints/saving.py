@@ -17,7 +17,7 @@ from torch import Tensor
 from .errors import AnyPath, fault
 from .kinds import OURS, Kind, recognise, section
 from .loading import check_complete
-from .reading import FORMAT, VARIANTS, check_finite, inspect, read, wrong_kind
+from .reading import BY_BLOCK, FORMAT, VARIANTS, check_finite, inspect, read, wrong_kind
 
 
 def save(
@@ -37,7 +37,8 @@ def save(
     :param metadata: strings to keep beside the weights; `am_adapter.kind`, `.variant`, `.format` and
         `.version` are set here.
     :param variant: "published" or "spatial", the behaviour the weights were trained with; may come as
-        `am_adapter.variant` in the metadata. A matcher needs one, the other networks work alike in both.
+        the network's own `variant` or as `am_adapter.variant` in the metadata. A matcher needs one, the other
+        networks work alike in both.
     :param dtype: of the floating tensors; None keeps theirs.
     :raises CheckpointError: when the weights are another network or not finite, also after rounding to
         `dtype`.
@@ -46,7 +47,9 @@ def save(
     path, kind = Path(path), Kind(kind)
     if path.suffix != ".safetensors":
         raise fault(path, "cannot be written", expected="a name that ends in .safetensors")
-    entries = _metadata(kind, metadata or {}, variant)
+    entries = _metadata(kind, metadata or {}, variant or getattr(network, "variant", None))
+    if getattr(network, "by_block", False):
+        entries[BY_BLOCK] = "true"
     tensors = _tensors(path, network, kind, dtype)
     save_tensors(path, tensors, entries)
 

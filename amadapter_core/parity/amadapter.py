@@ -18,19 +18,17 @@ from .report import Check, metadata, tensors
 
 MODULE = 2e-5
 RUN = 2e-3
-HEADS = 8
 _WEIGHTS = "controlnext_weights.safetensors"
 _MATCHER = "matcher_weights.safetensors"
 
 
-def controlnext(folder: Path) -> Iterator[Check]:
-    file = "controlnext_io.safetensors"
+def controlnext(folder: Path, file: str) -> Iterator[Check]:
     net = ControlNeXt.from_state_dict(tensors(folder / _WEIGHTS))
     io = tensors(folder / file)
     colours = io["seg_u8"].float() / 255
-    for t in (1, 500, 981):
+    for t in json.loads(metadata(folder / file)["timesteps"]):
         ours, theirs = net(colours, torch.tensor([t])), io[f"out_t{t}"]
-        yield Check.of(file, f"feature t={t}", ours if t == 500 else ours[:, ::4], theirs, MODULE)
+        yield Check.of(file, f"feature t={t}", ours[:, :: ours.shape[1] // theirs.shape[1]], theirs, MODULE)
     control, sample = io["out_t500"], io["inj_sample"]
     yield Check.of(file, "injection", cross_normalise(sample, control), io["inj_out_scale1"], MODULE)
     half = cross_normalise(sample, control, 0.5)[:, ::4]
@@ -39,50 +37,51 @@ def controlnext(folder: Path) -> Iterator[Check]:
     yield Check.of(file, "injection, 13 x 11", odd, io["inj_out_13x11"], MODULE)
 
 
-def matcher(folder: Path) -> Iterator[Check]:
-    file = "matcher_io.safetensors"
-    net = Matcher.from_state_dict(tensors(folder / _MATCHER), by_block=True)
-    io = tensors(folder / file)
-    for size, view in (("n16", lambda x: x[:, :, ::3, ::5]), ("n8", lambda x: x)):
+def matcher(folder: Path, file: str) -> Iterator[Check]:
+    weights, io = tensors(folder / _MATCHER), tensors(folder / file)
+    by_block, as_published = (Matcher.from_state_dict(weights, by_block=choose) for choose in (True, False))
+    for size in (key.removeprefix("corr_") for key in io if key.startswith("corr_")):
+        cost = io[f"corr_{size}"]
         for block in BLOCKS:
-            ours = net(io[f"corr_{size}"], block)
-            yield Check.of(file, f"{size} {block}", view(ours), io[f"out_{size}_{block}"], MODULE)
+            ours, theirs = by_block(cost, block), io[f"out_{size}_{block}"]
+            view = ours if ours.shape == theirs.shape else ours[:, :, ::3, ::5]  # how the larger ones were thinned
+            yield Check.of(file, f"{size} {block}", view, theirs, MODULE)
             yield Check.of(file, f"{size} {block} maximum", ours.amax()[None], io[f"out_{size}_{block}_max"], MODULE)
-        net.by_block = False
-        ours = net(io[f"corr_{size}"], "up_blocks").amax()[None]
-        yield Check.of(file, f"{size} encoder 0", ours, io[f"out_{size}_up_blocks_positional_max"], MODULE)
-        net.by_block = True
+            published = as_published(cost, block).amax()[None]
+            theirs = io[f"out_{size}_{block}_positional_max"]
+            yield Check.of(file, f"{size} {block} as called", published, theirs, MODULE)
 
 
-def match_attention(folder: Path) -> Iterator[Check]:
-    file = "match_attention.safetensors"
-    io = tensors(folder / file)
+def match_attention(folder: Path, file: str) -> Iterator[Check]:
+    io, info = tensors(folder / file), metadata(folder / file)
     weights = tensors(folder / _MATCHER)
-    for n in (8, 16, 32, 64):
-        if f"g{n}.hidden" in io:
-            for name, ours, theirs in _attention(io, n, weights):
-                yield Check.of(file, f"g{n} {name}", ours, theirs, MODULE)
+    grids = sorted(int(key[1:].split(".")[0]) for key in io if key.endswith(".hidden"))
+    for n in grids:
+        for name, ours, theirs in _attention(io, n, weights, int(info["heads"]), info["blocks_attr"]):
+            yield Check.of(file, f"g{n} {name}", ours, theirs, MODULE)
 
 
-def _attention(io: dict[str, Tensor], n: int, weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
+def _attention(
+    io: dict[str, Tensor], n: int, weights: dict[str, Tensor], heads: int, block: str
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     golden = {key.removeprefix(f"g{n}."): value for key, value in io.items() if key.startswith(f"g{n}.")}
     hidden, exemplar = golden["hidden"], golden["exemplar"]
     q, k, v, ek, ev = (
-        (x @ golden[f"w.to_{name}.weight"].T).unflatten(-1, (HEADS, -1)).transpose(1, 2)
+        (x @ golden[f"w.to_{name}.weight"].T).unflatten(-1, (heads, -1)).transpose(1, 2)
         for x, name in ((hidden, "q"), (hidden, "k"), (hidden, "v"), (exemplar, "k"), (exemplar, "v"))
     )
     grid, scale = (n, n), q.shape[-1] ** -0.5
 
     def out(x: Tensor) -> Tensor:
         x = x.transpose(1, 2).flatten(2) @ golden["w.to_out.0.weight"].T + golden["w.to_out.0.bias"]
-        return x[:, ::8] if n == 64 else x
+        return x[:, :: n * n // golden["out"].shape[1]]
 
     def matching(mode: Mode, by_block: bool = False) -> PublishedMatching:
         net = Matcher.from_state_dict(weights, by_block=by_block)
         return PublishedMatching(io["tgt_ids"][..., None], io["app_ids"][..., None], mode, matcher=net)
 
     def bias(of: PublishedMatching, item: slice = slice(None)) -> Bias:
-        return of.bias(q[item], [ek[item]], grid, [grid], "up_blocks", scale)
+        return of.bias(q[item], [ek[item]], grid, [grid], block, scale)
 
     def attend(biased: Bias, item: slice) -> Tensor:
         return augmented_attention(q[item], k[item], v[item], ek[item], ev[item], biased)
@@ -114,23 +113,26 @@ def _attention(io: dict[str, Tensor], n: int, weights: dict[str, Tensor]) -> Ite
     before = logits[:, :: n * n // 4]
     added = torch.cat([learned.item(cond).rows(i, i + 1, q.dtype)[0] for i in rows], dim=1)
     after = torch.cat([before[..., : n * n], before[..., n * n :] + added], dim=-1)
-    stride = 4 if n == 64 else 1
+    stride = 2 * n * n // golden["logits_before_row_cond"].shape[-1]
     yield "logits before", before[..., ::stride], golden["logits_before_row_cond"]
     yield "logits after", after[..., ::stride], golden["logits_after_row_cond"]
 
 
-def block(folder: Path) -> Iterator[Check]:
+def block(folder: Path, file: str) -> Iterator[Check]:
     from diffusers.models.attention import BasicTransformerBlock
 
     from ..hosts.diffusers.branches import PublishedStructure
     from ..hosts.diffusers.sites import Site, SiteProcessor
 
-    file = "block_read.safetensors"
     io, weights = tensors(folder / file), tensors(folder / _MATCHER)
-    module = BasicTransformerBlock(64, HEADS, 8, cross_attention_dim=32, activation_fn="geglu").eval()
+    info = metadata(folder / file)
+    dim, heads, width, context, side = (
+        int(info[key]) for key in ("dim", "heads", "dim_head", "cross_attention_dim", "grid")
+    )
+    module = BasicTransformerBlock(dim, heads, width, cross_attention_dim=context, activation_fn="geglu").eval()
     module.load_state_dict({key[2:]: value for key, value in io.items() if key.startswith("w.")}, strict=True)
     current = SimpleNamespace(branch=None)
-    site = Site("attn1", "up_blocks", 0, HEADS)
+    site = Site("attn1", "up_blocks", 0, heads)
     module.attn1.processor = SiteProcessor(site, current)
 
     def forward() -> Tensor:
@@ -146,7 +148,7 @@ def block(folder: Path) -> Iterator[Check]:
     ):
         net = Matcher.from_state_dict(weights, by_block=by_block)
         matching = PublishedMatching(io["tgt_ids"][..., None], io["app_ids"][..., None], mode, matcher=net)
-        current.branch = PublishedStructure(matching, {"attn1": bank}, (32, 32), (32, 32))
+        current.branch = PublishedStructure(matching, {"attn1": bank}, (side, side), (side, side))
         ours, theirs = forward(), io[golden]
         yield Check.of(file, name, ours[:, :: ours.shape[1] // theirs.shape[1]], theirs, MODULE)
 
@@ -196,12 +198,11 @@ def run(folder: Path, file: str) -> Iterator[Check]:
                 break
 
 
-CHECKS: dict[str, Callable[[Path], Iterator[Check]]] = {
+CHECKS: dict[str, Callable[[Path, str], Iterator[Check]]] = {
     "controlnext_io.safetensors": controlnext,
     "matcher_io.safetensors": matcher,
     "match_attention.safetensors": match_attention,
     "block_read.safetensors": block,
-    "run_lat32.safetensors": lambda folder: run(folder, "run_lat32.safetensors"),
-    "run_lat64.safetensors": lambda folder: run(folder, "run_lat64.safetensors"),
+    "run_lat*.safetensors": run,
 }
-"""What is checked where the file is there."""
+"""What is checked for each file, by the pattern of its name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,18 +80,14 @@ def check_folder(folder: str | Path) -> Iterator[Check]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"parity: no folder {folder}; give the folder of a golden set")
-    layouts = (amadapter,)
-    known = [check for layout in layouts for name, check in layout.CHECKS.items() if (folder / name).is_file()]
+    known = [(check, file.name) for pattern, check in amadapter.CHECKS.items() for file in sorted(folder.glob(pattern))]
     if not known:
-        names = sorted(name for layout in layouts for name in layout.CHECKS)
-        raise ValueError(f"parity: {folder} holds no golden set of a known layout (none of {', '.join(names)})")
-    return _run(known, folder)
-
-
-def _run(checks: Iterable, folder: Path) -> Iterator[Check]:
-    for check in checks:
+        raise ValueError(
+            f"parity: {folder} holds no golden set of a known layout (none of {', '.join(amadapter.CHECKS)})"
+        )
+    for check, file in known:
         with torch.inference_mode():  # never around a yield: the mode would leak to whoever consumes it
-            done = list(check(folder))
+            done = list(check(folder, file))
         yield from done
 
 

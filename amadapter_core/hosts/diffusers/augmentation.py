@@ -138,10 +138,15 @@ class Augmentation:
     def _bank(self, index: int, timestep: float, call: dict[str, Any]) -> Bank:
         """Keys and values of one exemplar at one timestep, recorded or remembered."""
         source = self.sources[index]
-        key = (self._keys[index], timestep)
+        lora_scale = (call.get("cross_attention_kwargs") or {}).get("scale")
+        key = (self._keys[index], timestep, lora_scale)
         bank = self.banks.get(key)
         if bank is None:
-            extra = {name: _last_row(call[name]) for name in ("added_cond_kwargs",) if call.get(name) is not None}
+            extra: dict[str, Any] = {}
+            if lora_scale is not None:
+                extra["cross_attention_kwargs"] = {"scale": lora_scale}
+            if call.get("added_cond_kwargs") is not None:
+                extra["added_cond_kwargs"] = _last_row(call["added_cond_kwargs"])
             with torch.no_grad():
                 bank = record(self.unet, self.sites, self.schedule, source, timestep, **extra)
             self.banks.put(key, bank)
@@ -153,7 +158,7 @@ def record(
 ) -> Bank:
     """Run one exemplar through the UNet at a timestep and keep what its attention sites see.
 
-    :param extra: further arguments of the UNet's call (SDXL's `added_cond_kwargs`).
+    :param extra: further arguments of the UNet's call (SDXL's `added_cond_kwargs`, the LoRA scale).
     """
     alpha = schedule.alpha(timestep)
     x = source.exemplar.trajectory.at(((1 - alpha) / alpha) ** 0.5) * alpha**0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from ...matching import Matching, Mode, PublishedMatching, Routing, SpatialMatch
 from .augmentation import Augmentation, LabelControl, Source, invert_latent
 from .noise import NoiseSchedule
 from .published import PublishedLoop
+
+logger = logging.getLogger(__name__)
 
 ASPECT_TOLERANCE = 0.02
 _PUBLISHED_SIDE = 512
@@ -166,6 +169,12 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         mode, variant = Mode(mode), Variant(variant)
         if mode is Mode.LEARNED and self.matcher is None:
             raise ValueError("AMAdapterPipeline: mode 'learned' needs a matcher; give one, or use 'categorical'")
+        if mode is Mode.LEARNED and self.matcher.variant not in (None, variant.value):
+            logger.warning(
+                "AM-Adapter: the matcher was trained in variant '%s' and runs in '%s'",
+                self.matcher.variant,
+                variant.value,
+            )
         options = dict(exemplar_options or {})
         sampling = dict(num_inference_steps=num_inference_steps, guidance_scale=guidance_scale, **kwargs)
         if variant is Variant.PUBLISHED:
