@@ -22,8 +22,10 @@ from torch import Tensor
 
 from .matching import Bias
 
-CHUNK_BYTES = 64 << 20
-"""Size of one chunk of bias rows; about three of them are alive at once."""
+_CPU_CHUNK_BYTES = 16 << 20
+_ACCELERATOR_CHUNK_BYTES = 128 << 20
+"""Size of one chunk of bias rows; about three of them are alive at once. On a CPU larger ones are slower: beyond
+the C allocator's threshold every chunk is fresh memory."""
 
 MAX_FOLDED_KINDS = 64
 _CHANNEL_MULTIPLE = 8
@@ -57,7 +59,7 @@ def augmented_attention(
     *,
     scale: float | None = None,
     strategy: Strategy | None = None,
-    chunk_bytes: int = CHUNK_BYTES,
+    chunk_bytes: int | None = None,
 ) -> Tensor:
     """Attend to the target's own tokens and to the exemplars'.
 
@@ -68,7 +70,7 @@ def augmented_attention(
     :param bias: what is added to the exemplars' logits.
     :param scale: factor on the logits, D ** -0.5 unless told.
     :param strategy: chosen by size and device unless told.
-    :param chunk_bytes: bound on one chunk of bias rows.
+    :param chunk_bytes: bound on one chunk of bias rows; by device unless told.
     :return: [B, H, Nq, D].
     """
     if exemplar_k is None:
@@ -79,6 +81,8 @@ def augmented_attention(
     strategy = choose(q, bias) if strategy is None else Strategy(strategy)
     if strategy is Strategy.FUSED:
         return _fused(q, k, v, exemplar_k, exemplar_v, bias, scale)
+    if chunk_bytes is None:
+        chunk_bytes = _CPU_CHUNK_BYTES if q.device.type == "cpu" else _ACCELERATOR_CHUNK_BYTES
     attend = _rows if strategy is Strategy.ROWS else _merged
     return attend(q, k, v, exemplar_k, exemplar_v, bias, scale, chunk_bytes)
 

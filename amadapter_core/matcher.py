@@ -41,7 +41,10 @@ class PairConv(nn.Module):
 
 
 class _Moments:
-    """Sums of an activation gathered chunk by chunk; merged in fp64 so that the chunk size leaves no trace."""
+    """Sums of an activation gathered chunk by chunk; merged in fp64 so that the chunk size leaves no trace.
+
+    Apple's GPU has no fp64 and merges in fp32.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -51,16 +54,17 @@ class _Moments:
     def add(self, x: Tensor) -> None:
         flat = x.reshape(-1).float()
         self.count += flat.numel()
-        self.total = self.total + flat.sum().double()
-        self.squares = self.squares + flat.dot(flat).double()
+        wide = torch.float32 if x.device.type == "mps" else torch.float64
+        self.total = self.total + flat.sum().to(wide)
+        self.squares = self.squares + flat.dot(flat).to(wide)
 
     def affine(self, norm: nn.Module, like: Tensor) -> tuple[Tensor, Tensor]:
         """Scale and shift [C, 1, 1] that normalise with one group and apply the norm's own weight and bias."""
         mean = self.total / self.count
         variance = (self.squares / self.count - mean**2).clamp_min(0)
         inverse = torch.rsqrt(variance + norm.eps)
-        scale = norm.weight.to(like.device).double() * inverse
-        shift = norm.bias.to(like.device).double() - mean * scale
+        scale = norm.weight.to(inverse) * inverse
+        shift = norm.bias.to(inverse) - mean * scale
         return scale.to(like.dtype)[:, None, None], shift.to(like.dtype)[:, None, None]
 
 

@@ -205,8 +205,9 @@ class Matching(ABC):
     def _site(self, target: Grid, exemplars: Sequence[Grid], device: torch.device) -> _Site | None:
         key = (target, tuple(exemplars), device)
         if key not in self._sites:
-            site = self._prepare(target, exemplars)
-            self._sites[key] = site if site is None else _move(site, device)
+            with torch.inference_mode(False):  # what is kept must serve training as well
+                site = self._prepare(target, exemplars)
+                self._sites[key] = site if site is None else _move(site, device)
         return self._sites[key]
 
     def bias(

@@ -8,7 +8,7 @@ A layer whose grid is small enough is not resampled at all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from functools import cached_property
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -21,11 +21,25 @@ MATCHER_SIDE = 32
 
 
 class Resampling(ABC):
-    """One token axis of N tokens seen from a coarse grid of n cells."""
+    """One token axis of N tokens seen from a coarse grid of n cells.
 
-    fine: int
-    coarse: int
-    coarse_grid: Grid
+    :param fine: N.
+    :param coarse_grid: (h', w'), n = h' w'.
+    """
+
+    def __init__(self, fine: int, coarse_grid: Grid):
+        self.fine = fine
+        self.coarse_grid = coarse_grid
+        self.coarse = coarse_grid[0] * coarse_grid[1]
+        self._placed: dict[tuple, tuple[Tensor, ...]] = {}
+
+    def _constants(self, make: Callable[[], tuple[Tensor, ...]], like: Tensor) -> tuple[Tensor, ...]:
+        """What `make` returns, made once and kept on the device and in the dtype of `like`."""
+        key = (make.__name__, like.device, like.dtype)
+        if key not in self._placed:
+            with torch.inference_mode(False):  # what is kept must serve training as well
+                self._placed[key] = tuple(t.to(like if t.is_floating_point() else like.device) for t in make())
+        return self._placed[key]
 
     @abstractmethod
     def pool(self, x: Tensor) -> Tensor:
@@ -44,8 +58,7 @@ class Identity(Resampling):
     """A grid small enough for the matcher as it is."""
 
     def __init__(self, grid: Grid):
-        self.fine = self.coarse = grid[0] * grid[1]
-        self.coarse_grid = grid
+        super().__init__(grid[0] * grid[1], grid)
 
     def pool(self, x: Tensor) -> Tensor:
         return x
@@ -66,39 +79,35 @@ class Spatial(Resampling):
     """
 
     def __init__(self, grid: Grid, side: int = MATCHER_SIDE):
-        self.grid = grid
         factor = -(-max(grid) // side)
-        self.coarse_grid = (-(-grid[0] // factor), -(-grid[1] // factor))
-        self.fine = grid[0] * grid[1]
-        self.coarse = self.coarse_grid[0] * self.coarse_grid[1]
-
-    @cached_property
-    def _area(self) -> tuple[Tensor, Tensor]:
-        return tuple(_area_weights(n, m) for n, m in zip(self.grid, self.coarse_grid, strict=True))
-
-    @cached_property
-    def _linear(self) -> tuple[Tensor, Tensor]:
-        return tuple(_linear_weights(n, m) for n, m in zip(self.grid, self.coarse_grid, strict=True))
+        super().__init__(grid[0] * grid[1], (-(-grid[0] // factor), -(-grid[1] // factor)))
+        self.grid = grid
 
     def pool(self, x: Tensor) -> Tensor:
-        rows, columns = (w.to(x) for w in self._area)
+        rows, columns = self._constants(self._area, x)
         x = x.unflatten(-2, self.grid)  # [..., h, w, D]
         x = torch.einsum("ih,...hwd->...iwd", rows, x)
         return torch.einsum("jw,...iwd->...ijd", columns, x).flatten(-3, -2)
 
     def gather(self, table: Tensor, start: int, stop: int) -> Tensor:
-        token = torch.arange(start, stop)
-        (y, wy), (x, wx) = (
-            _linear_taps(i, n, m)
-            for i, n, m in zip((token // self.grid[1], token % self.grid[1]), self.grid, self.coarse_grid, strict=True)
-        )
-        index = y[:, :, None] * self.coarse_grid[1] + x[:, None, :]  # [c, 2, 2]
-        return _weighted_sum(table, index.flatten(1), (wy[:, :, None] * wx[:, None, :]).flatten(1))
+        return _weighted_sum(table, *(t[start:stop] for t in self._constants(self._taps, table)))
 
     def expand(self, x: Tensor) -> Tensor:
-        rows, columns = (w.to(x) for w in self._linear)
+        rows, columns = self._constants(self._linear, x)
         x = x.unflatten(-1, self.coarse_grid)
         return (rows @ (x @ columns.T)).flatten(-2)
+
+    def _area(self) -> tuple[Tensor, ...]:
+        return tuple(_area_weights(n, m) for n, m in zip(self.grid, self.coarse_grid, strict=True))
+
+    def _linear(self) -> tuple[Tensor, ...]:
+        return tuple(_linear_weights(n, m) for n, m in zip(self.grid, self.coarse_grid, strict=True))
+
+    def _taps(self) -> tuple[Tensor, ...]:
+        """Four cells and their weights for each token: [N, 4] twice."""
+        (y, wy), (x, wx) = (_linear_taps(n, m) for n, m in zip(self.grid, self.coarse_grid, strict=True))
+        index = y[:, None, :, None] * self.coarse_grid[1] + x[None, :, None, :]  # [h, w, 2, 2]
+        return index.flatten(2).flatten(0, 1), (wy[:, None, :, None] * wx[None, :, None, :]).flatten(2).flatten(0, 1)
 
 
 class Flat(Resampling):
@@ -107,22 +116,22 @@ class Flat(Resampling):
     It mixes a column offset with a row step (method.md section 5); kept for parity alone.
     """
 
-    def __init__(self, tokens: int, coarse_grid: Grid):
-        self.fine = tokens
-        self.coarse_grid = coarse_grid
-        self.coarse = coarse_grid[0] * coarse_grid[1]
-
     def pool(self, x: Tensor) -> Tensor:
-        index, weight = _linear_taps(torch.arange(self.coarse), self.coarse, self.fine)
-        index, weight = index.to(x.device), weight.to(x)
+        index, weight = self._constants(self._down, x)
         return x[..., index[:, 0], :] * weight[:, :1] + x[..., index[:, 1], :] * weight[:, 1:]
 
     def gather(self, table: Tensor, start: int, stop: int) -> Tensor:
-        return _weighted_sum(table, *_linear_taps(torch.arange(start, stop), self.fine, self.coarse))
+        return _weighted_sum(table, *(t[start:stop] for t in self._constants(self._up, table)))
 
     def expand(self, x: Tensor) -> Tensor:
         shape = (*x.shape[:-1], self.fine)
         return F.interpolate(x.reshape(1, -1, self.coarse), size=self.fine, mode="linear").reshape(shape)
+
+    def _down(self) -> tuple[Tensor, ...]:
+        return _linear_taps(self.coarse, self.fine)
+
+    def _up(self) -> tuple[Tensor, ...]:
+        return _linear_taps(self.fine, self.coarse)
 
 
 def spatial(grid: Grid) -> Resampling:
@@ -132,12 +141,12 @@ def spatial(grid: Grid) -> Resampling:
 
 def _weighted_sum(table: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """[n, F] to [c, F]: rows index [c, T] of the table, weighted and summed, in one pass over memory."""
-    return F.embedding_bag(index.to(table.device), table, per_sample_weights=weight.to(table), mode="sum")
+    return F.embedding_bag(index, table, per_sample_weights=weight, mode="sum")
 
 
-def _linear_taps(i: Tensor, n: int, m: int) -> tuple[Tensor, Tensor]:
-    """Two source cells of m, with weights, for the outputs i of n: linear interpolation, corners not aligned."""
-    position = ((i.double() + 0.5) * (m / n) - 0.5).clamp(0, m - 1)
+def _linear_taps(n: int, m: int) -> tuple[Tensor, Tensor]:
+    """For each of n outputs two of m inputs and their weights, [n, 2] each: linear, corners not aligned."""
+    position = ((torch.arange(n, dtype=torch.float64) + 0.5) * (m / n) - 0.5).clamp(0, m - 1)
     low = position.floor().long().clamp(max=max(m - 2, 0))
     high = (low + 1).clamp(max=m - 1)
     weight = (position - low).float()
@@ -146,7 +155,7 @@ def _linear_taps(i: Tensor, n: int, m: int) -> tuple[Tensor, Tensor]:
 
 def _linear_weights(n: int, m: int) -> Tensor:
     """The same as a matrix [n, m]."""
-    index, weight = _linear_taps(torch.arange(n), n, m)
+    index, weight = _linear_taps(n, m)
     return torch.zeros(n, m).scatter_add_(1, index, weight)
 
 

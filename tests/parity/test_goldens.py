@@ -24,7 +24,7 @@ FULL = ROOT.parent / "shared" / "goldens" / "amadapter"
 def test_the_quick_goldens(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(SMALL)]) == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert summary["folders"][0]["checks"] == 29
+    assert summary["folders"][0]["checks"] == 31
     assert all(entry["max_abs"] <= 5e-6 for entry in summary["folders"][0]["files"].values())
 
 

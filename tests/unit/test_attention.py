@@ -184,6 +184,9 @@ def test_gradients_reach_the_matcher_as_in_the_literal_formula() -> None:
         return torch.autograd.grad((out * weight).sum(), list(matcher.encoders[0].parameters()))
 
     matching = SpatialMatching(ids[0], [ids[1]], Mode.LEARNED, matcher=matcher)
+    with torch.inference_mode():  # what a matching keeps of a sampling run must serve training as well
+        bias = matching.bias(x[0], [x[3]], grid, [grid], "down_blocks", WIDTH**-0.5)
+        augmented_attention(*x, bias)
     bias = matching.bias(x[0], [x[3]], grid, [grid], "down_blocks", WIDTH**-0.5)
     assert choose(x[0], bias) is Strategy.ROWS
     ours = gradients(augmented_attention(*x, bias, chunk_bytes=1 << 20))
