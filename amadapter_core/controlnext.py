@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .network import Network
+
 PUBLISHED_OUT_CHANNELS = 320
 _GROUP_WIDTH = 32
 _STEM_GROUPS = 2
@@ -73,7 +75,7 @@ def sinusoidal(timestep: Tensor, channels: int) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
-class ControlNeXt(nn.Module):
+class ControlNeXt(Network):
     """A colour map [B, 3, H, W] in 0..1 and a timestep to one feature map [B, C, H/8, W/8].
 
     :param out_channels: C, the width of the UNet's first block (320 for SD1.5).
@@ -140,14 +142,6 @@ class ControlNeXt(nn.Module):
         )
         net.load_state_dict(state_dict, strict=True)
         return net
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
 
     def forward(self, colours: Tensor, timestep: Tensor) -> Tensor:
         """:param colours: [B, 3, H, W] in 0..1, no further normalisation.

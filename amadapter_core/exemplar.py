@@ -68,7 +68,8 @@ class Trajectory:
 
         :param latent: [1, C, h, w] clean latent, scaled as the UNet expects.
         """
-        noise = torch.randn(latent.shape, generator=generator, dtype=torch.float32).to(latent)
+        device = "cpu" if generator is None else generator.device
+        noise = torch.randn(latent.shape, generator=generator, device=device).to(latent)
         nodes = torch.cat([latent, latent + FORWARD_NOISE_SIGMA * noise])
         return cls(torch.tensor([0.0, FORWARD_NOISE_SIGMA]), nodes)
 

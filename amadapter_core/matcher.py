@@ -22,6 +22,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .network import Network
+
 BLOCKS = ("down_blocks", "mid_block", "up_blocks")
 WIDTHS = (16, 32, 16)
 
@@ -115,7 +117,7 @@ def _drain(chunks: deque[Tensor]) -> Iterable[Tensor]:
         yield chunks.popleft()
 
 
-class Matcher(nn.Module):
+class Matcher(Network):
     """Three encoders, for the down blocks, the middle block and the up blocks; 39,744 parameters at 8 heads.
 
     The authors' code always runs the first one, whatever the block (method quirk 1), so that only encoder 0 of a
@@ -156,14 +158,6 @@ class Matcher(nn.Module):
         net = cls(heads=widths[-1], widths=tuple(widths[:-1]), by_block=by_block, operations=operations)
         net.load_state_dict(state_dict, strict=True)
         return net
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
-
-    @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
 
     def encoder(self, block: str) -> Encoder:
         """The encoder that serves a block of the UNet.

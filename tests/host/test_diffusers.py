@@ -22,6 +22,7 @@ from torch import Tensor
 
 from amadapter_core.exemplar import Banks, Exemplar, Trajectory
 from amadapter_core.hosts.diffusers import Augmentation, LabelControl, NoiseSchedule, Sites, Source, invert_latent
+from amadapter_core.hosts.diffusers.pipeline import AMAdapterPipeline
 from amadapter_core.label_maps import LabelMap, Palette
 from amadapter_core.matching import Mode, Route, Routing, SpatialMatching
 
@@ -324,6 +325,30 @@ def test_strength_zero_is_the_stock_pipeline_bit_for_bit(make_pipeline: Callable
         **common,
     ).images
     assert torch.equal(ours, expected)
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_it_is_made_of_a_stock_pipelines_folder(make_pipeline: Callable, parts: dict, tmp_path, trained: bool) -> None:
+    pipeline = make_pipeline()
+    kept = {k: v for k, v in pipeline.components.items() if k not in ("controlnext", "matcher")}
+    StableDiffusionPipeline(**kept, requires_safety_checker=False).save_pretrained(tmp_path)
+    networks = {"controlnext": parts["controlnext"], "matcher": parts["matcher"]} if trained else {}
+    loaded = AMAdapterPipeline.from_pretrained(tmp_path, **networks)
+    loaded.set_progress_bar_config(disable=True)
+    common = dict(mode="learned" if trained else "categorical", num_inference_steps=2, output_type="latent")
+    expected, ours = (
+        pipe(
+            "sun",
+            torch.ones(3, 48, 48) / 2,
+            EXEMPLAR,
+            TARGET,
+            controlnext_scale=float(trained),
+            generator=torch.Generator().manual_seed(0),
+            **common,
+        ).images
+        for pipe in (pipeline, loaded)
+    )
+    assert torch.allclose(ours, expected, atol=1e-5)
 
 
 def test_images_of_one_call_are_those_of_single_calls(make_pipeline: Callable) -> None:

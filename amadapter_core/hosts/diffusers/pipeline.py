@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipelineOutput
+from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 from torch import Tensor
 
@@ -104,7 +105,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         _same_aspect(pixels.shape[-2:], labels)
         if labels.batch != 1:
             raise ValueError(f"encode_exemplar: label map of batch {labels.batch}, expected 1; encode one at a time")
-        latent = self.vae.encode(pixels.to(self.vae.device, self.vae.dtype)).latent_dist.mode()
+        latent = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist.mode()
         latent = (latent * self.vae.config.scaling_factor).float()
         context = None if exemplar_prompt is None else self._embed(exemplar_prompt)
         if method == "noise":
@@ -315,11 +316,11 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         )
         if len(positive) != 1:
             raise ValueError(f"AMAdapterPipeline: variant 'published' makes one image at a time, got {len(positive)}")
-        pixels = self._pixels(image, (_PUBLISHED_SIDE, _PUBLISHED_SIDE)).to(self.vae.device, self.vae.dtype)
+        pixels = self._pixels(image, (_PUBLISHED_SIDE, _PUBLISHED_SIDE)).to(device, self.vae.dtype)
         encoded = self.vae.encode(pixels).latent_dist.sample(generator) * self.vae.config.scaling_factor
         shape = (1, self.unet.config.in_channels, *(side // self.vae_scale_factor for side in size))
         if latents is None:
-            latents = torch.randn(shape, generator=generator, dtype=torch.float32)
+            latents = randn_tensor(shape, generator, device, positive.dtype)
         maps = [_lanczos(labels, size).to(device, self.unet.dtype) for labels in (target_labels, exemplar_labels)]
         matching = PublishedMatching.from_colours(*maps, mode, matcher=self.matcher)
         loop = PublishedLoop(self.unet, self.scheduler.config, num_inference_steps, guidance_scale, matching)
