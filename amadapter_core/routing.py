@@ -99,12 +99,14 @@ class PairTable:
     :param exemplar: [Be, He, We] column of each exemplar pixel.
     :param agreement: [R, C] in 0..1, 1 where row and column share a class.
     :param weight: [R, C] >= 0, factor on the pair's share of the softmax.
+    :param ignored: the row and the column of ignored pixels, where there are any.
     """
 
     target: Tensor
     exemplar: Tensor
     agreement: Tensor
     weight: Tensor
+    ignored: tuple[int | None, int | None] = (None, None)
 
     @classmethod
     def build(cls, target: Tensor, exemplar: Tensor, route: Route, ignore: int | None = None) -> PairTable:
@@ -132,13 +134,24 @@ class PairTable:
             pair = mine[:, None] & theirs[None, :]
             agreement |= pair
             weight[pair] = route.strength * region.strength
-        return cls(rows, columns, agreement.float(), weight)
+        ignored = tuple(
+            _first((classes == ignore) & (regions < 0)) if ignore is not None else None
+            for classes, regions in ((row_class, row_region), (column_class, column_region))
+        )
+        return cls(rows, columns, agreement.float(), weight, ignored)
 
     def at(self, target: tuple[int, int], exemplar: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Rows [B, n] and columns [Be, m] on two grids, by majority of area."""
-        return resize_ids(self.target, target, "majority").flatten(1), resize_ids(
-            self.exemplar, exemplar, "majority"
-        ).flatten(1)
+        """Rows [B, n] and columns [Be, m] on two grids, by majority of area; ignored pixels have no vote."""
+        return tuple(
+            resize_ids(numbers, grid, "majority", ignore=ignored).flatten(1)
+            for numbers, grid, ignored in zip(
+                (self.target, self.exemplar), (target, exemplar), self.ignored, strict=True
+            )
+        )
+
+
+def _first(where: Tensor) -> int | None:
+    return int(where.nonzero()[0]) if bool(where.any()) else None
 
 
 def _regions(ids: Tensor, masks: Sequence[Tensor], side: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -29,6 +29,16 @@ def test_ignored_pixels_agree_with_nothing() -> None:
     assert dense(table, "agreement")[3].tolist() == [0, 0, 0]
 
 
+def test_ignored_pixels_have_no_vote_where_a_cell_has_anything_else() -> None:
+    target = torch.tensor([[[VOID, VOID, VOID, CAR], [VOID, VOID, VOID, VOID]]])
+    for ignore, expected in ((None, VOID), (VOID, CAR)):
+        table = PairTable.build(target, target, Route(), ignore=ignore)
+        rows, columns = table.at((1, 2), (1, 2))
+        car = int(table.target[0, 0, 3])
+        assert (int(rows[0, 1]) == int(columns[0, 1]) == car) is (expected == CAR)
+        assert int(rows[0, 0]) != car
+
+
 def test_strengths_multiply_by_target_class() -> None:
     table = PairTable.build(TARGET, EXEMPLAR, Route(strength=0.5, class_strength={CAR: 4.0, SKY: 0.0}))
     assert dense(table, "weight")[:, 0].tolist() == [0.5, 2.0, 0.0, 0.5]
