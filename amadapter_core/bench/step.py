@@ -32,7 +32,9 @@ def bench(
 
     torch.manual_seed(0)
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=CONTEXT[1], attention_head_dim=8)
-    unet = unet.to(device, dtype).eval().requires_grad_(False)
+    unet = unet.to(device).eval().requires_grad_(False)
+    if dtype != unet.dtype:
+        unet = unet.to(dtype)
     schedule = NoiseSchedule(
         DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1)
     )
