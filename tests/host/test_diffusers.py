@@ -351,6 +351,12 @@ def test_it_is_made_of_a_stock_pipelines_folder(make_pipeline: Callable, parts: 
     assert torch.allclose(ours, expected, atol=1e-5)
 
 
+def test_sides_that_the_autoencoder_cannot_have_are_rounded(make_pipeline: Callable) -> None:
+    odd = EXEMPLAR.resize(50, 45)
+    exemplar = make_pipeline().encode_exemplar(torch.rand(3, 50, 45), odd, method="noise")
+    assert exemplar.size == (6, 5)
+
+
 def test_images_of_one_call_are_those_of_single_calls(make_pipeline: Callable) -> None:
     pipeline = make_pipeline()
     exemplar = pipeline.encode_exemplar(torch.rand(3, 48, 48), EXEMPLAR, steps=2, exemplar_prompt="")
@@ -449,6 +455,10 @@ def test_what_cannot_be_is_refused_with_a_sentence(make_pipeline: Callable, unet
         pipeline("sun", image, None, TARGET, mode="implicit")
     with pytest.raises(ValueError, match=r"image is 48 x 48, its label map 64 x 80"):
         pipeline("sun", image, TARGET, TARGET, mode="implicit")
+    with pytest.raises(ValueError, match=r"picture is 64 x 64, its label map 64 x 80"):
+        pipeline("sun", image, EXEMPLAR, TARGET, 64, 64, mode="implicit")
+    with pytest.raises(ValueError, match=r"label map is 3 x 3 .* give height= and width="):
+        pipeline("sun", image, EXEMPLAR, EXEMPLAR.resize(3, 3), mode="implicit")
     other = LabelMap(EXEMPLAR.ids + 1, Palette.load("ade20k150"))
     with pytest.raises(ValueError, match=r"disagree on 2 ids: 1 is 'sidewalk' / 'wall'"):
         pipeline("sun", image, other, TARGET, mode="implicit")

@@ -102,7 +102,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         if method not in ("inversion", "noise"):
             raise ValueError(f"encode_exemplar: method is {method!r}, expected 'inversion' or 'noise'")
         pixels = self._pixels(image, size)
-        _same_aspect(pixels.shape[-2:], labels)
+        _same_aspect("encode_exemplar: the image", pixels.shape[-2:], labels, self.vae_scale_factor)
         if labels.batch != 1:
             raise ValueError(f"encode_exemplar: label map of batch {labels.batch}, expected 1; encode one at a time")
         latent = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist.mode()
@@ -165,8 +165,15 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         if target_labels is None:
             raise ValueError("AMAdapterPipeline: target_labels is missing; it is the layout to be synthesised")
         factor = self.vae_scale_factor
-        height = height or target_labels.size[0] // factor * factor
-        width = width or target_labels.size[1] // factor * factor
+        height, width = (
+            given or side // factor * factor for given, side in zip((height, width), target_labels.size, strict=True)
+        )
+        if min(height, width) < factor:
+            raise ValueError(
+                f"AMAdapterPipeline: the target label map is {target_labels.size[0]} x {target_labels.size[1]} "
+                f"(height x width), too small to set the picture's size; give height= and width="
+            )
+        _same_aspect("AMAdapterPipeline: the picture", (height, width), target_labels, factor)
         mode, variant = Mode(mode), Variant(variant)
         if mode is Mode.LEARNED and self.matcher is None:
             raise ValueError("AMAdapterPipeline: mode 'learned' needs a matcher; give one, or use 'categorical'")
@@ -263,7 +270,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         if context is None:
             embeds = kwargs.get("prompt_embeds")
             first = prompt[0] if isinstance(prompt, (list, tuple)) else prompt
-            context = embeds[:1] if embeds is not None else self._embed(first or "")
+            context = embeds[:1] if embeds is not None else self._embed(first or "", kwargs.get("clip_skip"))
         size = tuple(side * self.vae_scale_factor for side in exemplar.size)
         return Source(exemplar, context, self._control(exemplar.labels, size, controlnext_scale))
 
@@ -273,8 +280,8 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         self.controlnext.to(self._execution_device)
         return LabelControl.of(self.controlnext, labels, tuple(size), scale)
 
-    def _embed(self, prompt: str) -> Tensor:
-        return self.encode_prompt(prompt, self._execution_device, 1, False)[0]
+    def _embed(self, prompt: str, clip_skip: int | None = None) -> Tensor:
+        return self.encode_prompt(prompt, self._execution_device, 1, False, clip_skip=clip_skip)[0]
 
     def _pixels(self, image: _Picture, size: tuple[int, int] | None) -> Tensor:
         """[1, 3, H, W] in -1..1."""
@@ -356,12 +363,12 @@ def check_same_classes(target: LabelMap, exemplar: LabelMap, name: str = "exempl
         )
 
 
-def _same_aspect(size: Sequence[int], labels: LabelMap) -> None:
+def _same_aspect(what: str, size: Sequence[int], labels: LabelMap, rounding: int) -> None:
+    """:param rounding: pixels by which a side may differ because it was rounded."""
     (h, w), (lh, lw) = size, labels.size
-    if abs(h * lw / (w * lh) - 1) > ASPECT_TOLERANCE:
+    if abs(h * lw / lh - w) > max(ASPECT_TOLERANCE * w, rounding):
         raise ValueError(
-            f"encode_exemplar: image is {h} x {w}, its label map {lh} x {lw} (height x width), of another aspect; "
-            "crop both alike"
+            f"{what} is {h} x {w}, its label map {lh} x {lw} (height x width), of another aspect; crop both alike"
         )
 
 

@@ -1,0 +1,25 @@
+"""The measuring tools measure."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from amadapter_core.bench.measure import PeakMemory, measure
+
+
+def test_peak_memory_sees_what_was_held_and_let_go() -> None:
+    with PeakMemory() as peak:
+        held = torch.ones(50 << 20)  # 200 MiB
+        time.sleep(0.05)
+        del held
+    assert 195 << 20 < peak.bytes < 260 << 20
+
+
+def test_measure_keeps_the_fastest_run() -> None:
+    pauses = iter([0.2, 0.05, 0.2])
+    measured = measure(lambda: time.sleep(next(pauses)), repeats=3)
+    assert measured.seconds == pytest.approx(0.05, abs=0.03)
+    assert measured.cpu_seconds < measured.seconds
