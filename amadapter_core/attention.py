@@ -4,9 +4,12 @@
 
 All strategies compute exactly this; they differ in what they keep in memory.
 
+* GROUPED: a class mask leaves a target token few of the exemplars' keys. Tokens with equal bias rows attend
+  together, to their own keys and to those left open; masked pairs are never computed, so a mask costs less than
+  none.
 * FUSED: no bias, or one that a few extra channels can carry. Target tokens fall into J kinds with equal bias rows
   (classes), so a one-hot of the kind beside q and the kinds' bias values beside k put the bias into the product
-  itself: q' k'^T = q k^T + bias. A class mask then costs as little as no mask.
+  itself: q' k'^T = q k^T + bias.
 * ROWS: the bias is made for a chunk of queries at a time and given to the fused kernel as its mask.
 * MERGED: own keys in one fused pass without a mask; the exemplars' keys by rows; the two joined by their
   log-sum-exp. Saves building and reading the mask's empty half. Needs a kernel that returns the log-sum-exp.
@@ -31,7 +34,13 @@ MAX_FOLDED_KINDS = 64
 _CHANNEL_MULTIPLE = 8
 
 
+GROUPED_FROM_TOKENS = 1024
+"""Below, the separate calls cost more than the pairs they leave out."""
+GROUPED_UP_TO_SHARE = 0.5
+
+
 class Strategy(str, Enum):
+    GROUPED = "grouped"
     FUSED = "fused"
     ROWS = "rows"
     MERGED = "merged"
@@ -39,7 +48,11 @@ class Strategy(str, Enum):
 
 def choose(q: Tensor, bias: Bias | None) -> Strategy:
     """The strategy for these queries and this bias."""
-    if bias is None or _folds(bias):
+    if bias is None:
+        return Strategy.FUSED
+    if _is_static(bias) and q.shape[2] >= GROUPED_FROM_TOKENS and bias.static.open_share <= GROUPED_UP_TO_SHARE:
+        return Strategy.GROUPED
+    if _folds(bias):
         return Strategy.FUSED
     return Strategy.MERGED if _has_partial(q) else Strategy.ROWS
 
@@ -79,16 +92,37 @@ def augmented_attention(
     scale = D**-0.5 if scale is None else scale
     exemplar_k, exemplar_v = (x.expand(B, -1, -1, -1) for x in (exemplar_k, exemplar_v))
     strategy = choose(q, bias) if strategy is None else Strategy(strategy)
-    if strategy is Strategy.FUSED:
-        return _fused(q, k, v, exemplar_k, exemplar_v, bias, scale)
+    if strategy in (Strategy.FUSED, Strategy.GROUPED):
+        attend = _fused if strategy is Strategy.FUSED else _grouped
+        return attend(q, k, v, exemplar_k, exemplar_v, bias, scale)
     if chunk_bytes is None:
         chunk_bytes = _CPU_CHUNK_BYTES if q.device.type == "cpu" else _ACCELERATOR_CHUNK_BYTES
     attend = _rows if strategy is Strategy.ROWS else _merged
     return attend(q, k, v, exemplar_k, exemplar_v, bias, scale, chunk_bytes)
 
 
+def _is_static(bias: Bias) -> bool:
+    """Whether classes and routing decide the bias alone."""
+    return not bias.learned and not bias.keeps_mass
+
+
 def _folds(bias: Bias) -> bool:
-    return not bias.learned and not bias.keeps_mass and bias.static.values.shape[1] <= MAX_FOLDED_KINDS
+    return _is_static(bias) and bias.static.values.shape[1] <= MAX_FOLDED_KINDS
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor, ek: Tensor, ev: Tensor, bias: Bias, scale: float) -> Tensor:
+    if not _is_static(bias) or not bias.static.groups:
+        raise ValueError("augmented_attention: this bias has no groups of equal rows; use another strategy")
+    out = torch.empty_like(q)
+    for group in bias.static.groups:
+        keys, values = (torch.cat([own, other[:, :, group.keys]], 2) for own, other in ((k, ek), (v, ev)))
+        mask = None
+        if group.values is not None:
+            mask = F.pad(group.values.to(q.dtype), (k.shape[2], 0)).expand(len(q), q.shape[1], len(group.tokens), -1)
+        out[:, :, group.tokens] = F.scaled_dot_product_attention(
+            q[:, :, group.tokens], keys, values, attn_mask=mask, scale=scale
+        )
+    return out
 
 
 def _fused(q: Tensor, k: Tensor, v: Tensor, ek: Tensor, ev: Tensor, bias: Bias | None, scale: float) -> Tensor:

@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -66,6 +67,20 @@ class Mode(str, Enum):
 
 
 @dataclass(frozen=True)
+class Group:
+    """Target tokens of one kind and the exemplar keys that their rows leave open.
+
+    :param tokens: [n] int64, target tokens.
+    :param keys: [m] int64, exemplar keys.
+    :param values: [m] fp32, bias of these keys; None where it is 0 throughout.
+    """
+
+    tokens: Tensor
+    keys: Tensor
+    values: Tensor | None
+
+
+@dataclass(frozen=True)
 class StaticBias:
     """The part of a bias that classes and routing decide: target tokens fall into few kinds with equal rows.
 
@@ -84,6 +99,28 @@ class StaticBias:
         if values.shape[0] == 1:
             return values[0][kind][:, None]
         return torch.stack([v[k] for v, k in zip(values, kind.expand(len(values), -1), strict=True)])[:, None]
+
+    @cached_property
+    def groups(self) -> Sequence[Group]:
+        """The kinds one by one, each with its open keys; empty where batch items differ in them."""
+        if len(self.kind) > 1 or len(self.values) > 1:
+            return ()
+        groups = []
+        with torch.inference_mode(False):  # what is kept must serve training as well
+            for number, row in enumerate(self.values[0]):
+                keys = (row > NEVER / 2).nonzero()[:, 0]
+                values = row[keys]
+                tokens = (self.kind[0] == number).nonzero()[:, 0]
+                groups.append(Group(tokens, keys, values if bool(values.any()) else None))
+        return groups
+
+    @cached_property
+    def open_share(self) -> float:
+        """How much of the (target token, exemplar key) pairs the rows leave open; 1 where batch items differ."""
+        if not self.groups:
+            return 1.0
+        pairs = sum(len(group.tokens) * len(group.keys) for group in self.groups)
+        return pairs / (self.kind.shape[1] * self.values.shape[2])
 
     def reachable(self, start: int, stop: int) -> Tensor:
         """Whether the mask leaves a target token any key: [B, 1, c]."""

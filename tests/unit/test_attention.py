@@ -61,14 +61,31 @@ def test_every_strategy_is_the_formula(mode: Mode, options: dict, strategy: Stra
     x = tensors(grid, exemplar, batch=2)
     with torch.inference_mode():
         bias = biased(mode, x, grid, exemplar, **options)
-        if strategy is Strategy.FUSED and bias.learned:
-            with pytest.raises(ValueError, match="does not fold"):
+        if bias.learned and strategy in (Strategy.FUSED, Strategy.GROUPED):
+            with pytest.raises(ValueError, match="does not fold|has no groups"):
                 augmented_attention(*x, bias, strategy=strategy)
             return
         expected = formula(x, bias.rows(0, 120, torch.float32))
         for chunk_bytes in (1, 20_000, 1 << 30):
             out = augmented_attention(*x, bias, strategy=strategy, chunk_bytes=chunk_bytes)
             assert (out - expected).abs().max() <= 1e-5
+
+
+def test_a_mask_is_grouped_where_that_pays_and_the_batch_has_one_layout() -> None:
+    grid = (32, 40)
+    x = tensors(grid, grid, batch=2)
+    assert choose(x[0], biased(Mode.CATEGORICAL, x, grid, grid)) is Strategy.GROUPED
+    assert choose(x[0], biased(Mode.CATEGORICAL, x, grid, grid, penalty=2.0)) is Strategy.FUSED
+    assert choose(x[0], biased(Mode.IMPLICIT, x, grid, grid, routing=Routing([Route(0.5)]))) is Strategy.FUSED
+    small = tensors((8, 8), (8, 8))
+    assert choose(small[0], biased(Mode.CATEGORICAL, small, (8, 8), (8, 8))) is Strategy.FUSED
+    layouts = torch.cat([blocky_ids(torch.Generator().manual_seed(seed)) for seed in (0, 1)])
+    two = SpatialMatching(layouts, [layouts[:1]], Mode.CATEGORICAL)
+    bias = two.bias(x[0], [x[3]], grid, [grid], "up_blocks", WIDTH**-0.5)
+    assert choose(x[0], bias) is Strategy.FUSED
+    with torch.inference_mode():
+        out = augmented_attention(*x, bias)
+    assert (out - formula(x, bias.rows(0, 1280, torch.float32))).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -154,7 +171,7 @@ def test_half_precision_stays_near_and_masks_stay_exact(mode: Mode, dtype: torch
         expected = augmented_attention(*x, biased(mode, x, grid, grid, **routing))
         half = [t.to(dtype) for t in x]
         for strategy in Strategy:
-            if mode is Mode.LEARNED and strategy is Strategy.FUSED:
+            if mode is Mode.LEARNED and strategy in (Strategy.FUSED, Strategy.GROUPED):
                 continue
             out = augmented_attention(*half, biased(mode, half, grid, grid, **routing), strategy=strategy)
             assert out.dtype == dtype
