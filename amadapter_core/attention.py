@@ -1,6 +1,6 @@
 """Augmented self-attention: target queries over their own keys and the exemplars', in bounded memory.
 
-    softmax([q k^T s, q k_ex^T s + bias]) [v; v_ex]          (AM-Adapter, arXiv 2412.03150, equation 5)
+    softmax([q k^T s, q k_ex^T s + bias]) [v; v_ex]          (AM-Adapter, arXiv 2412.03150)
 
 All strategies compute exactly this; they differ in what they keep in memory.
 

@@ -1,6 +1,6 @@
 """ControlNeXt: a label map's colour image to one feature map, and how that map enters the UNet.
 
-The network and its key names are those of ControlNeXt as AM-Adapter uses it (arXiv 2412.03150, section 4.2;
+The network and its key names are those of ControlNeXt as AM-Adapter uses it (arXiv 2412.03150;
 ControlNeXt, arXiv 2408.06070). One feature map of 1/8 the picture's size is pooled to the UNet's activation
 after its first down block, brought to that activation's statistics, and added. The skip connections keep the
 activation as it was.
@@ -158,7 +158,7 @@ class ControlNeXt(Network):
 
 
 def cross_normalise(sample: Tensor, control: Tensor, scale: float = 1.0) -> Tensor:
-    """Add `control` to `sample` at the sample's own mean and deviation (method of ControlNeXt, section 3.3).
+    """Add `control` to `sample` at the sample's own mean and deviation (Cross Normalization of ControlNeXt).
 
     Statistics are over (C, h, w) of each batch item, unbiased deviation, in fp32. The sample's mean is part of
     what is added, so at scale 1 the mean doubles: that is the published rule.

@@ -96,7 +96,7 @@ def invert(
     start_alpha: float = 1.0,
     progress: Callable[[int, int, Tensor], None] | None = None,
 ) -> Trajectory:
-    """DDIM inversion: from the clean latent up through the given timesteps (published section 4.1).
+    """DDIM inversion: from the clean latent up through the given timesteps (DDIM, arXiv 2010.02502).
 
     The noise is predicted at the *arrival* timestep on the departure latent, so that the way back, which predicts
     it there too, meets the same values.

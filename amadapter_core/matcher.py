@@ -1,4 +1,4 @@
-"""The matcher: a small 4D-convolution network over a matching cost (AM-Adapter proper; arXiv 2412.03150, 4.3).
+"""The matcher: a small 4D-convolution network over a matching cost (AM-Adapter proper; arXiv 2412.03150).
 
 Input is, for every pair (target query, exemplar key), the logit of each head and one flag that says whether the
 two share a class. Output is one non-negative number per head and pair. Each layer is a 1x1 convolution and a 3x3
@@ -120,7 +120,7 @@ def _drain(chunks: deque[Tensor]) -> Iterable[Tensor]:
 class Matcher(Network):
     """Three encoders, for the down blocks, the middle block and the up blocks; 39,744 parameters at 8 heads.
 
-    The authors' code always runs the first one, whatever the block (method quirk 1), so that only encoder 0 of a
+    The authors' code always runs the first one, whatever the block, so that only encoder 0 of a
     checkpoint trained with it is trained. `by_block` chooses: False is that behaviour, True the intended one.
 
     :param heads: H, attention heads of the UNet; SD1.5 has 8 at every site.

@@ -1,6 +1,6 @@
 """The matching costs, and the bias they put on the exemplar half of the attention logits.
 
-For every pair (target query i, exemplar key j) of an attention site (AM-Adapter, arXiv 2412.03150, section 4.3):
+For every pair (target query i, exemplar key j) of an attention site (AM-Adapter, arXiv 2412.03150):
 
 * the *implicit* cost is the logit itself, q_i . k_j / sqrt(D), per head;
 * the *categorical* cost says whether pixel i and pixel j share a class;
@@ -52,7 +52,7 @@ _ACCELERATOR_CHUNK_BYTES = 256 << 20
 
 
 class Variant(str, Enum):
-    """Which behaviour: the right one, or the authors' code number for number (method.md section 7)."""
+    """Which behaviour: the right one, or the authors' code number for number."""
 
     SPATIAL = "spatial"
     PUBLISHED = "published"

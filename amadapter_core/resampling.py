@@ -113,7 +113,7 @@ class Spatial(Resampling):
 class Flat(Resampling):
     """The published resize of the 64 x 64 layers: linear on the *flattened* token index, 4096 to 1024 and back.
 
-    It mixes a column offset with a row step (method.md section 5); kept for parity alone.
+    It mixes a column offset with a row step; kept for parity alone.
     """
 
     def pool(self, x: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
 import torch
 
 from amadapter_core.bench.measure import PeakMemory, measure
@@ -21,5 +20,5 @@ def test_peak_memory_sees_what_was_held_and_let_go() -> None:
 def test_measure_keeps_the_fastest_run() -> None:
     pauses = iter([0.2, 0.05, 0.2])
     measured = measure(lambda: time.sleep(next(pauses)), repeats=3)
-    assert measured.seconds == pytest.approx(0.05, abs=0.03)
+    assert 0.05 <= measured.seconds < 0.19
     assert measured.cpu_seconds < measured.seconds

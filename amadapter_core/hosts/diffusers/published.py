@@ -1,4 +1,4 @@
-"""The published sampling loop, number for number (Variant.PUBLISHED; method.md sections 2 to 4).
+"""The published sampling loop, number for number (Variant.PUBLISHED).
 
 It differs from the right one in what the exemplar branch does: after an inversion with the empty prompt and without
 ControlNeXt, the exemplar is *denoised again* with the target's prompts, its own ControlNeXt and full guidance, and
