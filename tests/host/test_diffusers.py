@@ -24,6 +24,7 @@ from amadapter_core.exemplar import Banks, Exemplar, Trajectory
 from amadapter_core.hosts.diffusers import Augmentation, LabelControl, NoiseSchedule, Sites, Source, invert_latent
 from amadapter_core.hosts.diffusers.pipeline import AMAdapterPipeline
 from amadapter_core.label_maps import LabelMap, Palette
+from amadapter_core.matcher import Matcher
 from amadapter_core.matching import Mode, Route, Routing, SpatialMatching
 
 from .conftest import CONTEXT, labels, small_unet
@@ -123,6 +124,18 @@ def test_an_image_does_not_depend_on_its_batch_mates(mode: Mode, parts: dict, un
     alone = matching(mode, parts, target=targets[1:2])
     with Augmentation(unet, SCHEDULE, alone, [source()], guided=False).attached():
         assert (unet(rows[1:2], STEP, context[1:2]).sample - together[1:2]).abs().max() <= 1e-5
+
+
+def test_training_reaches_the_matcher_and_nothing_else(unet) -> None:
+    torch.manual_seed(3)
+    matcher = Matcher()
+    learned = SpatialMatching(TARGET.ids, [EXEMPLAR.ids], Mode.LEARNED, matcher=matcher)
+    with Augmentation(unet, SCHEDULE, learned, [source()]).attached():
+        out = unet(random(2, 4, 8, 8), STEP, random(2, 7, CONTEXT, seed=2)).sample
+    out[1:].square().mean().backward()
+    trained = {name for name, p in matcher.named_parameters() if p.grad is not None and bool(p.grad.any())}
+    assert trained == {name for name, _ in matcher.named_parameters() if name.startswith("encoders.0.")}
+    assert all(p.grad is None for p in unet.parameters())
 
 
 @torch.no_grad()
