@@ -22,17 +22,17 @@ from enum import Enum
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from .matching import Bias
 
+_CHUNK_BYTES = 64 << 20
+"""Size of one chunk of bias rows; about three of them are alive at once."""
 _CPU_CHUNK_BYTES = 16 << 20
-_ACCELERATOR_CHUNK_BYTES = 128 << 20
-"""Size of one chunk of bias rows; about three of them are alive at once. On a CPU larger ones are slower: beyond
-the C allocator's threshold every chunk is fresh memory."""
+"""The same for inference on a CPU: beyond the C allocator's threshold every chunk would be fresh memory."""
 
 MAX_FOLDED_KINDS = 64
 _CHANNEL_MULTIPLE = 8
-
 
 GROUPED_FROM_TOKENS = 1024
 """Below, the separate calls cost more than the pairs they leave out."""
@@ -96,7 +96,7 @@ def augmented_attention(
         attend = _fused if strategy is Strategy.FUSED else _grouped
         return attend(q, k, v, exemplar_k, exemplar_v, bias, scale)
     if chunk_bytes is None:
-        chunk_bytes = _CPU_CHUNK_BYTES if q.device.type == "cpu" else _ACCELERATOR_CHUNK_BYTES
+        chunk_bytes = _CPU_CHUNK_BYTES if _has_partial(q) else _CHUNK_BYTES
     attend = _rows if strategy is Strategy.ROWS else _merged
     return attend(q, k, v, exemplar_k, exemplar_v, bias, scale, chunk_bytes)
 
@@ -146,11 +146,15 @@ def _rows(
     q: Tensor, k: Tensor, v: Tensor, ek: Tensor, ev: Tensor, bias: Bias, scale: float, chunk_bytes: int
 ) -> Tensor:
     keys, values = torch.cat([k, ek], 2), torch.cat([v, ev], 2)
-    out = []
-    for start, stop in _chunks(q, keys.shape[2], chunk_bytes):
+
+    def attend(start: int, stop: int) -> Tensor:
         mask = F.pad(_bias_rows(q, ek, bias, scale, start, stop), (k.shape[2], 0))
-        out.append(F.scaled_dot_product_attention(q[:, :, start:stop], keys, values, attn_mask=mask, scale=scale))
-    return torch.cat(out, 2)
+        return F.scaled_dot_product_attention(q[:, :, start:stop], keys, values, attn_mask=mask, scale=scale)
+
+    chunks = _chunks(q, keys.shape[2], chunk_bytes)
+    if torch.is_grad_enabled() and len(chunks) > 1:  # what a chunk needs for its gradient is made again then
+        return torch.cat([checkpoint(attend, *chunk, use_reentrant=False) for chunk in chunks], 2)
+    return torch.cat([attend(*chunk) for chunk in chunks], 2)
 
 
 def _merged(
