@@ -32,8 +32,8 @@ _Picture = Image.Image | Tensor | Any
 class AMAdapterPipeline(StableDiffusionPipeline):
     """Exemplar-based semantic image synthesis on a stock Stable Diffusion pipeline (AM-Adapter, arXiv 2412.03150).
 
-    Any scheduler of the family, LoRA, textual inversion, IP-Adapter, callbacks and generators work as in
-    StableDiffusionPipeline, whose `__call__` does the sampling.
+    Any scheduler of the family, LoRA, callbacks and generators work as in StableDiffusionPipeline, whose `__call__`
+    does the sampling.
 
     :param controlnext: the label map's way into the UNet; without one (None) the target's layout comes from what
         else the pipeline has.
