@@ -93,7 +93,6 @@ def invert(
     predict_noise: Callable[[Tensor, float], Tensor],
     timesteps: Sequence[float],
     alphas: Sequence[float],
-    start_alpha: float = 1.0,
     progress: Callable[[int, int, Tensor], None] | None = None,
 ) -> Trajectory:
     """DDIM inversion: from the clean latent up through the given timesteps (DDIM, arXiv 2010.02502).
@@ -105,11 +104,10 @@ def invert(
     :param predict_noise: (x [1, C, h, w] scaled as the UNet takes it, timestep) to noise of the same shape.
     :param timesteps: ascending.
     :param alphas: cumulative alpha of each timestep.
-    :param start_alpha: the clean latent's level; the published code takes that of timestep 0 instead of 1.
     :param progress: called with (done, total, latent in sigma space) after each step.
     """
-    x, alpha = latent, start_alpha
-    sigmas, nodes = [sigma_of(alpha)], [x / alpha**0.5]
+    x, alpha = latent, 1.0
+    sigmas, nodes = [0.0], [latent]
     for i, (t, to) in enumerate(zip(timesteps, alphas, strict=True)):
         x = ddim_move(x, predict_noise(x, t), alpha, to)
         alpha = to
@@ -141,14 +139,9 @@ class Exemplar:
         return tuple(self.trajectory.latents.shape[-2:])
 
     def fingerprint(self) -> str:
-        """A digest of everything its keys and values depend on, the UNet and its own label map included or not
-        being the host's matter."""
-        digest = hashlib.sha256()
-        for tensor in (self.trajectory.sigmas, self.trajectory.latents, self.labels.ids, self.context):
-            if tensor is not None:
-                digest.update(str((tensor.dtype, tuple(tensor.shape))).encode())
-                digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        """A digest of all it holds. Its keys and values depend on this, and on the UNet and what controls it,
+        which are the host's matter."""
+        return digest(self.trajectory.sigmas, self.trajectory.latents, self.labels.ids, self.context)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: latents and sigmas, label map, conditioning, class table."""
@@ -188,6 +181,16 @@ class Exemplar:
         labels = LabelMap(tensors["labels"].long(), Palette.from_dict(json.loads(metadata["palette"]), str(path)))
         trajectory = Trajectory(tensors["sigmas"], tensors["latents"])
         return cls(trajectory, labels, tensors.get("context"), metadata.get("name", path.stem))
+
+
+def digest(*tensors: Tensor | None) -> str:
+    """SHA-256 over types, shapes and values, on any device; None counts as absent."""
+    result = hashlib.sha256()
+    for tensor in tensors:
+        if tensor is not None:
+            result.update(str((tensor.dtype, tuple(tensor.shape))).encode())
+            result.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return result.hexdigest()
 
 
 class KeysValues(NamedTuple):

@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .label_resizing import resize_ids
+from .label_resizing import holds_integers, resize_ids
 from .palettes import IGNORED, Palette
 
 __all__ = ["LabelMap", "Palette", "resize_ids"]
@@ -46,7 +46,7 @@ class LabelMap:
 
     def __post_init__(self) -> None:
         ids = self.ids
-        if not _holds_integers(ids):
+        if not holds_integers(ids):
             raise ValueError(f"LabelMap: ids must be an integer tensor, got {_kind(ids)}")
         if ids.ndim != 3 or 0 in ids.shape:
             raise ValueError(f"LabelMap: ids must be [B, H, W] and not empty, got {list(ids.shape)}")
@@ -472,7 +472,7 @@ def _id_values(image: Tensor | np.ndarray | Image.Image | str | Path, here: str)
             raise ValueError(f"{here}: expected integers, got an array of {image.dtype}")
         # torch has few operations on unsigned types wider than 8 bit, and byte order is numpy's affair
         image = torch.from_numpy(image.astype(np.int64))
-    if not _holds_integers(image):
+    if not holds_integers(image):
         raise ValueError(f"{here}: expected integers, got {_kind(image)}; ids held as 0..1 floats are v * 255, rounded")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(f"{here}: expected [B, H, W] or [H, W], got {_kind(image)}")
@@ -485,12 +485,6 @@ def _overlapping(inside: Tensor, names: Sequence[str | int]) -> str:
     pixel = int((flat.sum(0) > 1).byte().argmax())
     masks = flat[:, pixel].nonzero().flatten().tolist()
     return " and ".join(f"{names[m]!r} (mask {m})" for m in masks)
-
-
-def _holds_integers(value: Any) -> bool:
-    if not isinstance(value, Tensor) or value.dtype == torch.bool:
-        return False
-    return not (value.is_floating_point() or value.is_complex())
 
 
 def _ranges(ids: Sequence[int]) -> str:

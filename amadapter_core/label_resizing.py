@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -26,7 +28,7 @@ def resize_ids(ids: Tensor, size: tuple[int, int], method: str = "nearest", igno
     :return: [B, h, w], same dtype and device.
     """
     h, w = size
-    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool or ids.ndim != 3 or 0 in ids.shape:
+    if not holds_integers(ids) or ids.ndim != 3 or 0 in ids.shape:
         raise ValueError(
             f"resize_ids: ids must be an integer tensor [B, H, W] and not empty, got {ids.dtype} {list(ids.shape)}"
         )
@@ -40,6 +42,13 @@ def resize_ids(ids: Tensor, size: tuple[int, int], method: str = "nearest", igno
         return _majority(ids, h, w, ignore)
     rows, columns = (_centres(source, target, ids.device) for source, target in zip(ids.shape[1:], size, strict=True))
     return ids[:, rows[:, None], columns]
+
+
+def holds_integers(value: Any) -> bool:
+    """Whether a value is a tensor of integers; truth values are none."""
+    if not isinstance(value, Tensor) or value.dtype == torch.bool:
+        return False
+    return not (value.is_floating_point() or value.is_complex())
 
 
 def _centres(source: int, target: int, device: torch.device) -> Tensor:

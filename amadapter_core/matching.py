@@ -219,7 +219,6 @@ class Matching(ABC):
     """
 
     joint_maximum: bool = False
-    variant: Variant
     target_batch: int = 1
 
     def __init__(self, exemplars: int, mode: Mode | str, matcher: Matcher | None):
@@ -315,8 +314,6 @@ class SpatialMatching(Matching):
     :param ignore: a class id that agrees with nothing.
     """
 
-    variant = Variant.SPATIAL
-
     def __init__(
         self,
         target: Tensor,
@@ -389,7 +386,6 @@ class PublishedMatching(Matching):
     :param exemplar: the same of the exemplar.
     """
 
-    variant = Variant.PUBLISHED
     joint_maximum = True
 
     def __init__(self, target: Tensor, exemplar: Tensor, mode: Mode | str, *, matcher: Matcher | None = None):

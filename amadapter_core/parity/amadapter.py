@@ -132,7 +132,7 @@ def block(folder: Path, file: str) -> Iterator[Check]:
     module = BasicTransformerBlock(dim, heads, width, cross_attention_dim=context, activation_fn="geglu").eval()
     module.load_state_dict({key[2:]: value for key, value in io.items() if key.startswith("w.")}, strict=True)
     current = SimpleNamespace(branch=None)
-    site = Site("attn1", "up_blocks", 0, heads)
+    site = Site("attn1", "up_blocks", 0)
     module.attn1.processor = SiteProcessor(site, current)
 
     def forward() -> Tensor:
@@ -156,7 +156,7 @@ def block(folder: Path, file: str) -> Iterator[Check]:
 def run(folder: Path, file: str) -> Iterator[Check]:
     from diffusers import UNet2DConditionModel
 
-    from ..hosts.diffusers.augmentation import LabelControl
+    from ..hosts.diffusers.control import LabelControl
     from ..hosts.diffusers.published import PublishedLoop
 
     io, info = tensors(folder / file), metadata(folder / file)

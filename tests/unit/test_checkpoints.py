@@ -173,19 +173,10 @@ class TestRecognition:
         assert found.details == {"heads": 8, "in_channels": 9, "encoders": 3}
 
     @pytest.mark.parametrize("in_channels", [4, 9])
-    def test_sd15_in_diffusers_names(self, in_channels: int) -> None:
-        found = recognise(diffusers_shapes(in_channels=in_channels))
-        assert found.kind is Kind.UNET_DIFFUSERS
-        assert found.details == {
-            "widths": [320, 640, 1280, 1280],
-            "context_dim": 768,
-            "in_channels": in_channels,
-        }
-
-    @pytest.mark.parametrize("in_channels", [4, 9])
-    def test_sd15_in_original_names(self, in_channels: int) -> None:
-        found = recognise(ldm_shapes(in_channels=in_channels))
-        assert found.kind is Kind.UNET_LDM
+    @pytest.mark.parametrize(("shapes", "kind"), [(diffusers_shapes, Kind.UNET_DIFFUSERS), (ldm_shapes, Kind.UNET_LDM)])
+    def test_sd15_in_either_naming(self, shapes: Callable[..., StateDict], kind: Kind, in_channels: int) -> None:
+        found = recognise(shapes(in_channels=in_channels))
+        assert found.kind is kind
         assert found.details == {
             "widths": [320, 640, 1280, 1280],
             "context_dim": 768,

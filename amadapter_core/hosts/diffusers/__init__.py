@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .augmentation import Augmentation, LabelControl, Source, invert_latent, record
+from .augmentation import Augmentation, Source, invert_latent, record
+from .control import LabelControl
 from .noise import NoiseSchedule
 from .sites import Site, Sites
 

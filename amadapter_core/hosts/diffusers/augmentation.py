@@ -16,38 +16,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from ...controlnext import ControlNeXt
-from ...exemplar import Bank, Banks, Exemplar, Trajectory, invert
-from ...label_maps import LabelMap
+from ...exemplar import Bank, Banks, Exemplar, Trajectory, digest, invert, sigma_of
 from ...matching import Matching
 from .branches import Appearance, Structure
-from .control import injected
+from .control import LabelControl, controlled
 from .noise import NoiseSchedule
 from .sites import Sites
-
-
-@dataclass(frozen=True)
-class LabelControl:
-    """ControlNeXt on one label map.
-
-    :param network: the network, on the UNet's device.
-    :param colours: [B, 3, H, W] colour map in 0..1, of the picture's size.
-    :param scale: 1 is the method, 0 is off.
-    """
-
-    network: ControlNeXt
-    colours: Tensor
-    scale: float = 1.0
-
-    @classmethod
-    def of(cls, network: ControlNeXt, labels: LabelMap, size: tuple[int, int], scale: float = 1.0) -> LabelControl:
-        """:param size: (H, W) of the picture in pixels."""
-        colours = labels.resize(*size, method="nearest").colours().permute(0, 3, 1, 2)
-        return cls(network, colours.to(network.device, network.dtype), scale)
-
-    def feature(self, timestep: float) -> Tensor:
-        """[B, C, H/8, W/8] at a timestep."""
-        return self.network(self.colours, torch.tensor([timestep], device=self.colours.device))
 
 
 @dataclass(frozen=True)
@@ -119,11 +93,7 @@ class Augmentation:
         finally:
             self._within = False
         self._pass = ExitStack()
-        if self.target_control is not None:
-            feature = self.target_control.feature(timestep)
-            if self.guided and len(feature) > 1:
-                feature = torch.cat([feature, feature])
-            self._pass.enter_context(injected(unet, feature, self.target_control.scale))
+        self._pass.enter_context(controlled(unet, self.target_control, timestep, self.guided))
         if banks:
             unconditional = len(sample) // 2 if self.guided else 0
             sizes = [source.exemplar.size for source in self.sources]
@@ -161,9 +131,9 @@ def record(
     :param extra: further arguments of the UNet's call (SDXL's `added_cond_kwargs`, the LoRA scale).
     """
     alpha = schedule.alpha(timestep)
-    x = source.exemplar.trajectory.at(((1 - alpha) / alpha) ** 0.5) * alpha**0.5
+    x = source.exemplar.trajectory.at(sigma_of(alpha)) * alpha**0.5
     branch = Appearance()
-    with _controlled(unet, source.control, timestep), sites.during(branch):
+    with controlled(unet, source.control, timestep), sites.during(branch):
         _call(unet, x, timestep, source.context, **extra)
     return branch.bank
 
@@ -188,21 +158,12 @@ def invert_latent(
     timesteps = sorted({float(t) for t in timesteps})
 
     def predict(x: Tensor, t: float) -> Tensor:
-        with _controlled(unet, control, t):
+        with controlled(unet, control, t):
             output = _call(unet, x, t, context)
         return schedule.noise(output.to(x), x, t)
 
     with torch.no_grad():
         return invert(latent, predict, timesteps, [schedule.alpha(t) for t in timesteps], progress=progress)
-
-
-@contextmanager
-def _controlled(unet: UNet2DConditionModel, control: LabelControl | None, timestep: float) -> Iterator[None]:
-    if control is None:
-        yield
-        return
-    with injected(unet, control.feature(timestep), control.scale):
-        yield
 
 
 def _call(unet: UNet2DConditionModel, x: Tensor, timestep: float, context: Tensor, **extra: Any) -> Tensor:
@@ -226,6 +187,5 @@ def _key(source: Source) -> Hashable:
     """What a bank depends on besides weights and timestep."""
     control = None
     if source.control is not None:
-        control = (id(source.control.network), source.control.scale, float(source.control.colours.double().sum()))
-    context = source.context.detach().double().cpu()
-    return source.exemplar.fingerprint(), control, tuple(context.shape), float(context.sum()), float(context.std())
+        control = (id(source.control.network), source.control.scale, digest(source.control.colours))
+    return source.exemplar.fingerprint(), control, digest(source.context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,8 +18,9 @@ from ...controlnext import ControlNeXt
 from ...exemplar import Banks, Exemplar, Trajectory
 from ...label_maps import LabelMap
 from ...matcher import Matcher
-from ...matching import Matching, Mode, PublishedMatching, Routing, SpatialMatching, Variant
-from .augmentation import Augmentation, LabelControl, Source, invert_latent
+from ...matching import Mode, PublishedMatching, Routing, SpatialMatching, Variant
+from .augmentation import Augmentation, Source, invert_latent
+from .control import LabelControl
 from .noise import NoiseSchedule
 from .published import PublishedLoop
 
@@ -195,14 +197,25 @@ class AMAdapterPipeline(StableDiffusionPipeline):
                 prompt, exemplar, exemplar_labels, target_labels, (height, width), mode, controlnext_scale, **sampling
             )
         exemplars = self._exemplars(exemplar, exemplar_labels, options, num_inference_steps)
-        matching = self._matching(target_labels, exemplars, mode, routing, keep_mass, penalty, kwargs, prompt)
-        target_control = self._control(target_labels, (height, width), controlnext_scale)
+        for x in exemplars:
+            check_same_classes(target_labels, x.labels, x.name)
+        target = self._per_image(target_labels, prompt, kwargs)
+        matching = SpatialMatching(
+            target.ids,
+            [x.labels.ids for x in exemplars],
+            mode,
+            routing=routing,
+            matcher=self.matcher,
+            keep_mass=keep_mass,
+            penalty=penalty,
+            ignore=target.ignore,
+        )
         augmentation = Augmentation(
             self.unet,
             NoiseSchedule(self.scheduler),
             matching,
             [self._source(x, prompt, controlnext_scale, kwargs) for x in exemplars],
-            target_control=self._per_image(target_control, prompt, kwargs),
+            target_control=self._control(target, (height, width), controlnext_scale),
             guided=guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None,
             banks=banks,
         )
@@ -225,45 +238,18 @@ class AMAdapterPipeline(StableDiffusionPipeline):
             options["timesteps"] = [float(t) for t in self.scheduler.timesteps]
         return [self.encode_exemplar(exemplar, labels, **options)]
 
-    def _matching(
-        self,
-        target: LabelMap,
-        exemplars: Sequence[Exemplar],
-        mode: Mode,
-        routing: Routing | None,
-        keep_mass: bool,
-        penalty: float,
-        kwargs: dict[str, Any],
-        prompt: Any,
-    ) -> Matching:
-        for x in exemplars:
-            check_same_classes(target, x.labels, x.name)
-        ids = self._per_image(target.ids, prompt, kwargs)
-        return SpatialMatching(
-            ids,
-            [x.labels.ids for x in exemplars],
-            mode,
-            routing=routing,
-            matcher=self.matcher,
-            keep_mass=keep_mass,
-            penalty=penalty,
-            ignore=target.ignore,
-        )
-
-    def _per_image(self, of_maps: Any, prompt: Any, kwargs: dict[str, Any]) -> Any:
+    def _per_image(self, labels: LabelMap, prompt: Any, kwargs: dict[str, Any]) -> LabelMap:
         """Repeat what came per prompt for the images of each prompt; batch 1 serves all."""
         batch = _prompts(prompt, kwargs)
         images = kwargs.get("num_images_per_prompt", 1) or 1
-        if isinstance(of_maps, LabelControl):
-            return LabelControl(of_maps.network, self._per_image(of_maps.colours, prompt, kwargs), of_maps.scale)
-        if of_maps is None or len(of_maps) in (1, batch * images):
-            return of_maps
-        if len(of_maps) != batch:
+        if labels.batch in (1, batch * images):
+            return labels
+        if labels.batch != batch:
             raise ValueError(
-                f"AMAdapterPipeline: {len(of_maps)} target label maps cannot serve {batch} prompts x {images} images; "
+                f"AMAdapterPipeline: {labels.batch} target label maps cannot serve {batch} prompts x {images} images; "
                 f"give 1, {batch} or {batch * images}"
             )
-        return of_maps.repeat_interleave(images, dim=0)
+        return replace(labels, ids=labels.ids.repeat_interleave(images, dim=0))
 
     def _source(self, exemplar: Exemplar, prompt: Any, controlnext_scale: float, kwargs: dict[str, Any]) -> Source:
         context = exemplar.context

@@ -17,9 +17,8 @@ from torch import Tensor
 
 from ...exemplar import ddim_move
 from ...matching import Matching
-from .augmentation import LabelControl
 from .branches import PublishedAppearance, PublishedStructure
-from .control import injected
+from .control import LabelControl, controlled
 from .sites import Branch, Sites
 
 
@@ -40,7 +39,7 @@ class PublishedLoop:
     :param scheduler_config: where the betas come from.
     :param steps: number of denoising steps, and of inversion steps.
     :param guidance: scale of classifier-free guidance, of both branches.
-    :param matching: a PublishedMatching; None is the plain UNet with ControlNeXt.
+    :param matching: a PublishedMatching.
     """
 
     def __init__(
@@ -107,8 +106,7 @@ class PublishedLoop:
                 yield Step(t, latent, exemplar_latent, noise, exemplar_noise)
 
     def _predict(self, x: Tensor, t: int, context: Tensor, control: LabelControl | None, branch: Branch) -> Tensor:
-        feature = None if control is None else control.feature(t)
-        with injected(self.unet, feature, 1.0 if control is None else control.scale), self.sites.during(branch):
+        with controlled(self.unet, control, t), self.sites.during(branch):
             output = self.unet(torch.cat([x, x]), t, encoder_hidden_states=context, return_dict=False)[0]
         negative, positive = output.chunk(2)
         return negative + self.guidance * (positive - negative)

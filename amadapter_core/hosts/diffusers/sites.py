@@ -29,13 +29,11 @@ class Site:
     :param name: module path, as in `unet.attn_processors` without ".processor".
     :param block: "down_blocks", "mid_block" or "up_blocks".
     :param level: how often the latent is halved there.
-    :param heads: H.
     """
 
     name: str
     block: str
     level: int
-    heads: int
 
     def grid(self, latent: Grid) -> Grid:
         """(h, w) of the tokens for a latent of that size; the UNet's halving rounds up."""
@@ -89,7 +87,7 @@ class Sites:
             )
         self.unet = unet
         self.branch: Branch | None = None
-        self.sites = [_site(name, module, unet) for name, module in unet.named_modules() if name.endswith(".attn1")]
+        self.sites = [_site(name, unet) for name, _ in unet.named_modules() if name.endswith(".attn1")]
         if not self.sites:
             raise ValueError("AM-Adapter: this UNet has no self-attention (no module named attn1)")
 
@@ -126,7 +124,7 @@ class Sites:
             self.branch = former
 
 
-def _site(name: str, module: Attention, unet: UNet2DConditionModel) -> Site:
+def _site(name: str, unet: UNet2DConditionModel) -> Site:
     block, _, rest = name.partition(".")
     last = len(unet.config.block_out_channels) - 1
     if block == "mid_block":
@@ -134,4 +132,4 @@ def _site(name: str, module: Attention, unet: UNet2DConditionModel) -> Site:
     else:
         number = int(rest.split(".")[0])
         level = number if block == "down_blocks" else last - number
-    return Site(name, block, level, module.heads)
+    return Site(name, block, level)

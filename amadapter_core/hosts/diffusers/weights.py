@@ -9,7 +9,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from ...checkpoints import CheckpointError, find_pair, load_controlnext, load_unet_state_dict
+from ...checkpoints import CheckpointError, find_pair, load_controlnext, load_unet_state_dict, recognise
 from ...controlnext import ControlNeXt
 
 _LDM_PREFIX = "model.diffusion_model."
@@ -63,25 +63,22 @@ def _from_ldm(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _config(weights: Mapping[str, Tensor], heads: int) -> dict[str, object]:
     """The configuration of a UNet whose weights, in diffusers naming, these are."""
 
-    def count(prefix: str) -> int:
-        return len({key.removeprefix(prefix).split(".")[0] for key in weights if key.startswith(prefix)})
-
     def attends(prefix: str) -> bool:
         return any(key.startswith(f"{prefix}.attentions.") for key in weights)
 
-    levels = count("down_blocks.")
-    context = next(value.shape[1] for key, value in weights.items() if key.endswith("attn2.to_k.weight"))
+    sizes = recognise(weights).details
+    levels = len(sizes["widths"])
     return {
-        "in_channels": weights["conv_in.weight"].shape[1],
+        "in_channels": sizes["in_channels"],
         "out_channels": weights["conv_out.weight"].shape[0],
-        "block_out_channels": tuple(weights[f"down_blocks.{i}.resnets.0.conv2.weight"].shape[0] for i in range(levels)),
-        "layers_per_block": count("down_blocks.0.resnets."),
+        "block_out_channels": tuple(sizes["widths"]),
+        "layers_per_block": len({key.split(".")[3] for key in weights if key.startswith("down_blocks.0.resnets.")}),
         "down_block_types": tuple(
             "CrossAttnDownBlock2D" if attends(f"down_blocks.{i}") else "DownBlock2D" for i in range(levels)
         ),
         "up_block_types": tuple(
             "CrossAttnUpBlock2D" if attends(f"up_blocks.{i}") else "UpBlock2D" for i in range(levels)
         ),
-        "cross_attention_dim": context,
+        "cross_attention_dim": sizes["context_dim"],
         "attention_head_dim": heads,
     }
