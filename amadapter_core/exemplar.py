@@ -126,12 +126,14 @@ class Exemplar:
     :param labels: its label map, batch 1, any size.
     :param context: [1, T, C] text conditioning of its pass; None takes the target's.
     :param name: for messages and lists.
+    :param pooled: [1, P] pooled text conditioning beside `context`, for UNets that take one (SDXL).
     """
 
     trajectory: Trajectory
     labels: LabelMap
     context: Tensor | None = None
     name: str = "exemplar"
+    pooled: Tensor | None = None
 
     @property
     def size(self) -> Grid:
@@ -141,7 +143,7 @@ class Exemplar:
     def fingerprint(self) -> str:
         """A digest of all it holds. Its keys and values depend on this, and on the UNet and what controls it,
         which are the host's matter."""
-        return digest(self.trajectory.sigmas, self.trajectory.latents, self.labels.ids, self.context)
+        return digest(self.trajectory.sigmas, self.trajectory.latents, self.labels.ids, self.context, self.pooled)
 
     def save(self, path: str | Path) -> None:
         """Write one safetensors file: latents and sigmas, label map, conditioning, class table."""
@@ -150,8 +152,7 @@ class Exemplar:
             "latents": self.trajectory.latents,
             "labels": self.labels.ids.to(torch.int32),
         }
-        if self.context is not None:
-            tensors["context"] = self.context
+        tensors |= {k: v for k, v in {"context": self.context, "pooled": self.pooled}.items() if v is not None}
         save_tensors(
             path,
             tensors,
@@ -180,14 +181,17 @@ class Exemplar:
             )
         labels = LabelMap(tensors["labels"].long(), Palette.from_dict(json.loads(metadata["palette"]), str(path)))
         trajectory = Trajectory(tensors["sigmas"], tensors["latents"])
-        return cls(trajectory, labels, tensors.get("context"), metadata.get("name", path.stem))
+        name = metadata.get("name", path.stem)
+        return cls(trajectory, labels, tensors.get("context"), name, tensors.get("pooled"))
 
 
 def digest(*tensors: Tensor | None) -> str:
     """SHA-256 over types, shapes and values, on any device; None counts as absent."""
     result = hashlib.sha256()
     for tensor in tensors:
-        if tensor is not None:
+        if tensor is None:
+            result.update(b"absent")
+        else:
             result.update(str((tensor.dtype, tuple(tensor.shape))).encode())
             result.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return result.hexdigest()
@@ -234,12 +238,23 @@ class Banks:
         size = _size(bank)
         if size > self.budget:
             return
-        while self.bytes + size > self.budget:
-            self.discard(next(iter(self._banks)))
+        self._make_room(size)
         if self.device is not None:
             bank = {site: KeysValues(*(x.to(self.device) for x in kv)) for site, kv in bank.items()}
         self._banks[key] = bank
         self.bytes += size
+
+    def keys(self) -> list[Hashable]:
+        return list(self._banks)
+
+    def shrink(self, budget: int) -> None:
+        """Set another budget, letting go of what is above it."""
+        self.budget = budget
+        self._make_room(0)
+
+    def _make_room(self, size: int) -> None:
+        while self._banks and self.bytes + size > self.budget:
+            self.discard(next(iter(self._banks)))
 
     def discard(self, key: Hashable) -> None:
         if key in self._banks:

@@ -27,6 +27,8 @@ __all__ = ["LabelMap", "Palette", "resize_ids"]
 
 logger = logging.getLogger(__name__)
 
+ASPECT_TOLERANCE = 0.02
+
 _COLOURS_AT_ONCE = 1 << 14
 
 
@@ -226,6 +228,17 @@ class LabelMap:
         table = torch.tensor([*self.palette.colours, self._ignored_colour()], dtype=torch.float32) / 255
         return table.to(self.ids.device)[self._rows("colours")]
 
+    def picture(self, size: tuple[int, int]) -> Tensor:
+        """Draw the first colour map as the published code reads one: resampled smoothly, colours blended at borders.
+
+        :param size: (H, W).
+        :return: [1, 3, H, W] float32 0..1.
+        """
+        picture = Image.fromarray((self.colours()[0] * 255).round().byte().cpu().numpy())
+        if picture.size != (size[1], size[0]):
+            picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float() / 255
+
     def overlay(self, image: Tensor, opacity: float = 0.5) -> Tensor:
         """
         Lay the colour map over a picture; ignored pixels keep the picture.
@@ -363,6 +376,32 @@ class LabelMap:
         rows = torch.where(self._ignored(), k, self._rows(method)).flatten(1)
         counts = torch.zeros(self.batch, k + 1, dtype=torch.int64, device=rows.device)
         return counts.scatter_add_(1, rows, torch.ones_like(rows))
+
+
+def check_same_classes(target: LabelMap, exemplar: LabelMap, name: str = "exemplar") -> None:
+    """:raises ValueError: when an id that occurs in both maps means different classes there."""
+    shared = set(target.ids.unique().tolist()) & set(exemplar.ids.unique().tolist())
+    ignored = {target.ignore, exemplar.ignore}
+    wrong = [i for i in sorted(shared - ignored) if target.palette.name_of(i) != exemplar.palette.name_of(i)]
+    if wrong:
+        told = ", ".join(f"{i} is {target.palette.name_of(i)!r} / {exemplar.palette.name_of(i)!r}" for i in wrong[:5])
+        raise ValueError(
+            f"AM-Adapter: the target's classes ({target.palette.name}) and those of {name} ({exemplar.palette.name}) "
+            f"disagree on {len(wrong)} ids: {told}; bring both label maps to one table of classes"
+        )
+
+
+def check_same_aspect(what: str, size: Sequence[int], labels: LabelMap, rounding: int) -> None:
+    """
+    :param size: (H, W) of what the label map should cover.
+    :param rounding: pixels by which a side may differ because it was rounded.
+    :raises ValueError: when the two are of different aspect.
+    """
+    (h, w), (lh, lw) = size, labels.size
+    if abs(h * lw / lh - w) > max(ASPECT_TOLERANCE * w, rounding):
+        raise ValueError(
+            f"{what} is {h} x {w}, its label map {lh} x {lw} (height x width), of another aspect; crop both alike"
+        )
 
 
 def _look_up(values: Tensor, keys: Tensor, results: Tensor) -> tuple[Tensor, Tensor]:

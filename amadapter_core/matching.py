@@ -16,9 +16,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +34,7 @@ __all__ = [
     "Grid",
     "Matching",
     "Mode",
+    "Pairing",
     "PublishedMatching",
     "RegionPair",
     "Route",
@@ -155,15 +157,32 @@ class LearnedBias:
 
 
 @dataclass(frozen=True)
+class Unlearned:
+    """The place of an exemplar without a matcher beside one that has it.
+
+    :param like: [B or 1, H, M, D] its keys.
+    """
+
+    like: Tensor
+
+    def rows(self, start: int, stop: int, dtype: torch.dtype) -> Tensor:
+        """Zeros [1, H, c, M]."""
+        return self.like.new_zeros(1, self.like.shape[1], stop - start, self.like.shape[2], dtype=dtype)
+
+    def item(self, index: slice) -> Unlearned:
+        return self
+
+
+@dataclass(frozen=True)
 class Bias:
     """What is added to the logits of the exemplars' keys, M of them in all, at one attention site.
 
     :param static: the part by classes and routing, over all M keys.
-    :param learned: one per exemplar, over its own keys, in order; empty without a matcher.
+    :param learned: one per exemplar, over its own keys, in order; empty where no exemplar has a matcher.
     """
 
     static: StaticBias | None
-    learned: Sequence[LearnedBias] = ()
+    learned: Sequence[LearnedBias | Unlearned] = ()
 
     @property
     def keeps_mass(self) -> bool:
@@ -175,7 +194,7 @@ class Bias:
         if not self.learned:
             return static
         parts = [part.rows(start, stop, dtype) for part in self.learned]
-        learned = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        learned = parts[0] if len(parts) == 1 else join(parts, dim=-1)
         return learned if static is None else learned + static
 
     def item(self, index: slice) -> Bias:
@@ -189,8 +208,9 @@ class Bias:
 
 @dataclass(frozen=True)
 class _Cells:
-    """One exemplar's flags at one pair of grids: flags[i, j] = agreement[rows[i], columns[j]]."""
+    """One exemplar's matcher and flags at one pair of grids: flags[i, j] = agreement[rows[i], columns[j]]."""
 
+    matcher: Matcher
     target: Resampling
     exemplar: Resampling
     rows: Tensor
@@ -206,28 +226,24 @@ class _Cells:
 
 @dataclass(frozen=True)
 class _Site:
+    """:param cells: one per active exemplar, None where it has no matcher."""
+
     static: StaticBias | None
-    cells: Sequence[_Cells]
+    cells: Sequence[_Cells | None]
 
 
 class Matching(ABC):
-    """One target and its exemplars, matched in one mode.
+    """One target and its exemplars.
 
     :param exemplars: how many there are.
-    :param mode: implicit, categorical or learned.
-    :param matcher: the trained network, in mode learned.
     """
 
     joint_maximum: bool = False
     target_batch: int = 1
 
-    def __init__(self, exemplars: int, mode: Mode | str, matcher: Matcher | None):
+    def __init__(self, exemplars: int):
         self.exemplars = exemplars
-        self.mode = Mode(mode)
-        self.matcher = matcher
         self._sites: dict[tuple, _Site | None] = {}
-        if self.mode is Mode.LEARNED and matcher is None:
-            raise ValueError("Matching: mode 'learned' needs a matcher; load one, or use 'categorical' or 'implicit'")
 
     @property
     def active(self) -> tuple[int, ...]:
@@ -269,22 +285,26 @@ class Matching(ABC):
         site = self._site(target, exemplars, q.device)
         if site is None:
             return None
-        learned = []
-        if self.mode is Mode.LEARNED:
-            if q.shape[1] != self.matcher.heads:
-                raise ValueError(
-                    f"Matching: the matcher was made for {self.matcher.heads} attention heads, this UNet has "
-                    f"{q.shape[1]} at {block} {target}; use mode 'categorical' or 'implicit'"
-                )
-            learned = [self._learn(q, k, cells, block, scale) for k, cells in zip(keys, site.cells, strict=True)]
+        learned: Sequence[LearnedBias | Unlearned] = ()
+        if any(site.cells):
+            learned = [
+                self._learn(q, k, cells, block, scale) if cells else Unlearned(k)
+                for k, cells in zip(keys, site.cells, strict=True)
+            ]
         return Bias(site.static, learned) if learned or site.static is not None else None
 
     def _learn(self, q: Tensor, k: Tensor, cells: _Cells, block: str, scale: float) -> LearnedBias:
-        dtype = self.matcher.dtype
+        matcher = cells.matcher
+        if q.shape[1] != matcher.heads:
+            raise ValueError(
+                f"Matching: the matcher was made for {matcher.heads} attention heads, this UNet has "
+                f"{q.shape[1]} in {block}; use mode 'categorical' or 'implicit'"
+            )
+        dtype = matcher.dtype
         q = cells.target.pool(q.to(dtype)) * scale
         k = cells.exemplar.pool(k.to(dtype)).transpose(-1, -2)
-        encoder = self.matcher.encoder(block)
-        widest = max(self.matcher.heads + 1, *self.matcher.widths)
+        encoder = matcher.encoder(block)
+        widest = max(matcher.heads + 1, *matcher.widths)
         budget = _CPU_CHUNK_BYTES if q.device.type == "cpu" else _ACCELERATOR_CHUNK_BYTES
         step = max(1, budget // (widest * cells.exemplar.coarse * q.element_size()))
 
@@ -302,16 +322,60 @@ class Matching(ABC):
         return LearnedBias(refined, [m / 4 for m in maxima], cells.target, cells.exemplar)
 
 
+@dataclass(frozen=True)
+class Pairing:
+    """How one target looks at one exemplar.
+
+    :param table: who may look at whom.
+    :param matcher: the trained network, in mode learned.
+    :param keep_mass: in mode categorical, give the exemplar's allowed keys the share of the softmax that all of
+        its keys would have had; a mask alone shrinks it. A token whose class no exemplar has keeps its own keys.
+    :param penalty: in mode categorical, what a pair that does not agree costs; infinity excludes it.
+    """
+
+    table: PairTable
+    mode: Mode = Mode.IMPLICIT
+    matcher: Matcher | None = None
+    keep_mass: bool = False
+    penalty: float = float("inf")
+
+    def __post_init__(self) -> None:
+        if self.mode is Mode.LEARNED and self.matcher is None:
+            raise ValueError("Matching: mode 'learned' needs a matcher; load one, or use 'categorical' or 'implicit'")
+        if not self.penalty >= 0:
+            raise ValueError(f"Matching: penalty is {self.penalty}, expected a number >= 0 (infinity excludes)")
+
+    @property
+    def active(self) -> bool:
+        """Whether the exemplar counts anywhere."""
+        return bool((self.table.weight > 0).any())
+
+    @property
+    def mask(self) -> Tensor:
+        """[R, C] the class mask as a bias."""
+        return self.table.agreement.log().clamp_min(max(-self.penalty, NEVER))
+
+    @property
+    def bias(self) -> Tensor:
+        """[R, C] weight and, in mode categorical, class mask as a bias."""
+        weight = self.table.weight.log().clamp_min(NEVER)
+        return (weight + self.mask).clamp_min(NEVER) if self.mode is Mode.CATEGORICAL else weight
+
+    @property
+    def kept(self) -> Tensor:
+        """[R, C] the mask whose loss is made good; 0 where nothing is to be kept."""
+        keeps = self.keep_mass and self.mode is Mode.CATEGORICAL
+        return self.mask if keeps else torch.zeros_like(self.table.agreement)
+
+
 class SpatialMatching(Matching):
     """The right method: classes compared in 2D at the matcher's grid, a maximum of one's own (Variant.SPATIAL).
 
     :param target: [B, H, W] class ids of the target; B is 1 or the batch of queries.
     :param exemplars: [1 or B, He, We] class ids of each exemplar, any size.
     :param routing: strengths, class pairs, region pairs, weights.
-    :param keep_mass: in mode categorical, give the exemplars' allowed keys the share of the softmax that all of
-        their keys would have had; a mask alone shrinks it. A token whose class no exemplar has keeps its own keys.
-    :param penalty: in mode categorical, what a pair that does not agree costs; infinity excludes it.
     :param ignore: a class id that agrees with nothing.
+    :param options: `matcher`, `keep_mass` and `penalty` of `Pairing`, the same for all exemplars.
     """
 
     def __init__(
@@ -321,59 +385,70 @@ class SpatialMatching(Matching):
         mode: Mode | str = Mode.IMPLICIT,
         *,
         routing: Routing | None = None,
-        matcher: Matcher | None = None,
-        keep_mass: bool = False,
-        penalty: float = float("inf"),
         ignore: int | None = None,
+        **options: Any,
     ):
-        super().__init__(len(exemplars), mode, matcher)
-        if not penalty >= 0:
-            raise ValueError(f"SpatialMatching: penalty is {penalty}, expected a number >= 0 (infinity excludes)")
         routing = routing or Routing()
-        self.target_batch = len(target)
-        self.keep_mass = keep_mass and self.mode is Mode.CATEGORICAL
-        self.penalty = min(penalty, -NEVER)
-        self.tables = [
-            PairTable.build(target, ids, routing.route(i, len(exemplars)), ignore) for i, ids in enumerate(exemplars)
-        ]
+        routes = [routing.route(i, len(exemplars)) for i in range(len(exemplars))]
+        tables = [PairTable.build(target, ids, route, ignore) for ids, route in zip(exemplars, routes, strict=True)]
+        self._pair([Pairing(table, Mode(mode), **options) for table in tables])
+
+    @classmethod
+    def of(cls, pairings: Sequence[Pairing]) -> SpatialMatching:
+        """One matching of exemplars that differ in mode, matcher or target label map."""
+        matching = cls.__new__(cls)
+        matching._pair(pairings)
+        return matching
+
+    def _pair(self, pairings: Sequence[Pairing]) -> None:
+        super().__init__(len(pairings))
+        self.pairings = tuple(pairings)
+        self.target_batch = max((len(p.table.target) for p in pairings), default=1)
 
     @property
     def active(self) -> tuple[int, ...]:
-        return tuple(i for i, table in enumerate(self.tables) if bool((table.weight > 0).any()))
+        return tuple(i for i, pairing in enumerate(self.pairings) if pairing.active)
 
     def _prepare(self, target: Grid, exemplars: Sequence[Grid]) -> _Site:
-        tables = [self.tables[i] for i in self.active]
-        at_site = [table.at(target, grid) for table, grid in zip(tables, exemplars, strict=True)]
-        cells = []
-        if self.mode is Mode.LEARNED:
-            sides = spatial(target), [spatial(grid) for grid in exemplars]
-            for table, side in zip(tables, sides[1], strict=True):
-                rows, columns = table.at(sides[0].coarse_grid, side.coarse_grid)
-                cells.append(_Cells(sides[0], side, rows, columns, table.agreement))
-        return _Site(self._static(tables, at_site), cells)
+        pairings = [self.pairings[i] for i in self.active]
+        at_site = [p.table.at(target, grid) for p, grid in zip(pairings, exemplars, strict=True)]
+        cells = [
+            _cells(p, spatial(target), spatial(grid)) if p.mode is Mode.LEARNED else None
+            for p, grid in zip(pairings, exemplars, strict=True)
+        ]
+        return _Site(self._static(pairings, at_site), cells)
 
-    def _static(self, tables: Sequence[PairTable], at_site: Sequence[tuple[Tensor, Tensor]]) -> StaticBias | None:
+    def _static(self, pairings: Sequence[Pairing], at_site: Sequence[tuple[Tensor, Tensor]]) -> StaticBias | None:
         """Join the exemplars' tables into one over all keys, with one kind for all equal rows."""
         joint, kind = torch.unique(
             torch.stack([rows.expand(_batch(at_site, 0), -1) for rows, _ in at_site]).flatten(1),
             dim=1,
             return_inverse=True,
         )
-        masks, weights = [], []
-        for table, row, (_, columns) in zip(tables, joint, at_site, strict=True):
-            columns = columns.expand(_batch(at_site, 1), -1)
-            mask = table.agreement.log().clamp_min(-self.penalty)
-            masks.append(mask[row][:, columns].transpose(0, 1))  # [Bk, J, m]
-            weights.append(table.weight.log().clamp_min(NEVER)[row][:, columns].transpose(0, 1))
-        mask, values = torch.cat(masks, -1), torch.cat(weights, -1)
-        if self.mode is Mode.CATEGORICAL:
-            values = (values + mask).clamp_min(NEVER)
-        parts = torch.stack([values, mask]) if self.keep_mass else values[None]
+
+        def over_keys(tables: Sequence[Tensor]) -> Tensor:
+            """[Bk, J, M] from [R, C] of each exemplar."""
+            parts = [
+                table[row][:, columns.expand(_batch(at_site, 1), -1)].transpose(0, 1)
+                for table, row, (_, columns) in zip(tables, joint, at_site, strict=True)
+            ]
+            return torch.cat(parts, -1)
+
+        parts = over_keys([p.bias for p in pairings])[None]
+        kept = [p.kept for p in pairings]
+        keeps = any(bool(mask.any()) for mask in kept)
+        if keeps:
+            parts = torch.cat([parts, over_keys(kept)[None]])
         parts, merged = torch.unique(parts, dim=2, return_inverse=True)
         if not parts.any():
             return None
         kind = merged[kind].reshape(_batch(at_site, 0), -1)
-        return StaticBias(kind, parts[0], parts[1] if self.keep_mass else None)
+        return StaticBias(kind, parts[0], parts[1] if keeps else None)
+
+
+def _cells(pairing: Pairing, target: Resampling, exemplar: Resampling) -> _Cells:
+    rows, columns = pairing.table.at(target.coarse_grid, exemplar.coarse_grid)
+    return _Cells(pairing.matcher, target, exemplar, rows, columns, pairing.table.agreement)
 
 
 class PublishedMatching(Matching):
@@ -389,7 +464,10 @@ class PublishedMatching(Matching):
     joint_maximum = True
 
     def __init__(self, target: Tensor, exemplar: Tensor, mode: Mode | str, *, matcher: Matcher | None = None):
-        super().__init__(1, mode, matcher)
+        super().__init__(1)
+        self.mode, self.matcher = Mode(mode), matcher
+        if self.mode is Mode.LEARNED and matcher is None:
+            raise ValueError("Matching: mode 'learned' needs a matcher; load one, or use 'categorical' or 'implicit'")
         cells = torch.stack([exemplar, target]).flatten(1, 2).cpu()  # rows first: the published transposition
         _, ids = torch.unique(cells.flatten(0, 1), dim=0, return_inverse=True)
         self.rows, self.columns = ids.view(2, 1, -1)
@@ -417,7 +495,7 @@ class PublishedMatching(Matching):
         if self.mode is Mode.CATEGORICAL:
             values = agreement.log().clamp_min(NEVER)[:, columns[0]][None]
             return _Site(StaticBias(rows, values), ())
-        return _Site(None, [_Cells(side, side, rows, columns, agreement)])
+        return _Site(None, [_Cells(self.matcher, side, side, rows, columns, agreement)])
 
 
 def _batch(at_site: Sequence[tuple[Tensor, Tensor]], side: int) -> int:
@@ -430,10 +508,16 @@ def _move(site: _Site, device: torch.device) -> _Site:
         mask = None if static.mask is None else static.mask.to(device)
         static = StaticBias(static.kind.to(device), static.values.to(device), mask)
     cells = [
-        _Cells(c.target, c.exemplar, c.rows.to(device), c.columns.to(device), c.agreement.to(device))
+        c and replace(c, rows=c.rows.to(device), columns=c.columns.to(device), agreement=c.agreement.to(device))
         for c in site.cells
     ]
     return _Site(static, cells)
+
+
+def join(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """Concatenate what belongs to the exemplars, whose batches are 1 or the same."""
+    batch = max(len(part) for part in parts)
+    return torch.cat([part.expand(batch, *part.shape[1:]) for part in parts], dim)
 
 
 def _check_tokens(q: Tensor, keys: Sequence[Tensor], target: Grid, exemplars: Sequence[Grid]) -> None:

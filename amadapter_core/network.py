@@ -16,3 +16,7 @@ class Network(nn.Module):
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
+
+    @device.setter
+    def device(self, _: torch.device) -> None:
+        """ComfyUI notes here where it puts a model; ours is where its parameters are."""

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from .label_resizing import resize_ids
+
+MASK_LEVELS = 8
+"""A mask's values are told apart in steps of 1/8: each step is one more kind of target pixel."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,15 @@ class Route:
     :param class_strength: further factors by target class id; a class not named has 1.
     :param pairs: by target class id, the exemplar class ids it looks at instead of its own class.
     :param regions: region pairs; where they overlap the later one holds.
+    :param mask: [H, W] or [B, H, W] in 0..1 over the target, of its label map's size: a further factor of each
+        target pixel, in steps of 1/8; None is 1 everywhere.
     """
 
     strength: float = 1.0
     class_strength: Mapping[int, float] = field(default_factory=dict)
     pairs: Mapping[int, Collection[int]] = field(default_factory=dict)
     regions: Sequence[RegionPair] = ()
+    mask: Tensor | None = None
 
     def __post_init__(self) -> None:
         named = {"strength": self.strength} | {f"class_strength[{c}]": s for c, s in self.class_strength.items()}
@@ -87,8 +93,7 @@ class Routing:
         route = self.routes[index] if self.routes else Route()
         if self.weights is None:
             return route
-        share = self.weights[index] / sum(self.weights)
-        return Route(route.strength * share, route.class_strength, route.pairs, route.regions)
+        return replace(route, strength=route.strength * self.weights[index] / sum(self.weights))
 
 
 @dataclass(frozen=True)
@@ -113,10 +118,11 @@ class PairTable:
         """:param target: [B, H, W] class ids.
         :param exemplar: [Be, He, We] class ids in the same table of classes.
         :param ignore: an id that shares a class with nothing, itself included.
-        :raises ValueError: when a region mask has another size than its label map, or is empty.
+        :raises ValueError: when a mask has another size than its label map, or a region's is empty.
         """
-        rows, row_class, row_region = _regions(target, [r.target for r in route.regions], "target")
-        columns, column_class, column_region = _regions(exemplar, [r.exemplar for r in route.regions], "exemplar")
+        levels = None if route.mask is None else _levels(route.mask, target)
+        rows, row_class, row_region, row_level = _regions(target, [r.target for r in route.regions], "target", levels)
+        columns, column_class, column_region, _ = _regions(exemplar, [r.exemplar for r in route.regions], "exemplar")
         agreement = row_class[:, None] == column_class[None, :]
         if ignore is not None:
             agreement &= (row_class != ignore)[:, None]
@@ -134,6 +140,7 @@ class PairTable:
             pair = mine[:, None] & theirs[None, :]
             agreement |= pair
             weight[pair] = route.strength * region.strength
+        weight *= row_level[:, None] / MASK_LEVELS
         ignored = tuple(
             _first((classes == ignore) & (regions < 0)) if ignore is not None else None
             for classes, regions in ((row_class, row_region), (column_class, column_region))
@@ -154,11 +161,27 @@ def _first(where: Tensor) -> int | None:
     return int(where.nonzero()[0]) if bool(where.any()) else None
 
 
-def _regions(ids: Tensor, masks: Sequence[Tensor], side: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Number the (class, region) combinations of a label map.
+def _levels(mask: Tensor, target: Tensor) -> Tensor:
+    """A mask as whole steps: [1 or B, H, W] int64."""
+    mask = mask.cpu().reshape(-1, *mask.shape[-2:])
+    if mask.shape[1:] != target.shape[1:]:
+        raise ValueError(
+            f"Route: the mask is {tuple(mask.shape[1:])}, the target's label map {tuple(target.shape[1:])}; "
+            "resize the mask to the label map"
+        )
+    if 1 not in (len(mask), len(target)) and len(mask) != len(target):
+        raise ValueError(f"Route: {len(mask)} masks cannot serve {len(target)} target label maps; give 1 or as many")
+    return (mask.float() * MASK_LEVELS).round().long().clamp(0, MASK_LEVELS)
 
-    :return: map [B, H, W] of numbers, and the class and the region (-1 for none) of each number.
+
+def _regions(
+    ids: Tensor, masks: Sequence[Tensor], side: str, levels: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Number the (class, region, mask level) combinations of a label map.
+
+    :return: map [B, H, W] of numbers, and the class, the region (-1 for none) and the level of each number.
     """
+    ids = ids.cpu().long()
     region = torch.full(ids.shape, -1, dtype=torch.long)
     for number, mask in enumerate(masks):
         if mask.shape != ids.shape[-2:]:
@@ -169,6 +192,8 @@ def _regions(ids: Tensor, masks: Sequence[Tensor], side: str) -> tuple[Tensor, T
         if not bool((mask > 0.5).any()):
             raise ValueError(f"RegionPair {number}: {side} mask is empty; nothing could be matched with it")
         region[:, mask.cpu() > 0.5] = number
-    pairs = torch.stack([ids.cpu().long().flatten(), region.flatten()])
-    unique, inverse = torch.unique(pairs, dim=1, return_inverse=True)
-    return inverse.reshape(ids.shape), unique[0], unique[1]
+    if levels is None:
+        levels = torch.tensor(MASK_LEVELS)
+    maps = torch.broadcast_tensors(ids, region, levels)
+    unique, inverse = torch.unique(torch.stack(maps).flatten(1), dim=1, return_inverse=True)
+    return inverse.reshape(maps[0].shape), *unique

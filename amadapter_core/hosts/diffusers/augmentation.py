@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...exemplar import Bank, Banks, Exemplar, Trajectory, digest, invert, sigma_of
 from ...matching import Matching
+from ...sites import Look
 from .branches import Appearance, Structure
 from .control import LabelControl, controlled
 from .noise import NoiseSchedule
@@ -97,7 +98,7 @@ class Augmentation:
         if banks:
             unconditional = len(sample) // 2 if self.guided else 0
             sizes = [source.exemplar.size for source in self.sources]
-            branch = Structure(self.matching, banks, tuple(sample.shape[-2:]), sizes, unconditional)
+            branch = Structure(Look(self.matching, banks, tuple(sample.shape[-2:]), sizes), unconditional)
             self._pass.enter_context(self.sites.during(branch))
 
     def _after(self, *_: Any) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from diffusers.models.attention_processor import Attention
@@ -13,7 +11,8 @@ from ...attention import augmented_attention
 from ...exemplar import Bank, KeysValues
 from ...matching import Matching
 from ...resampling import Grid
-from .sites import Site, split_heads
+from ...sites import Look, Site
+from .sites import split_heads
 
 
 class Appearance:
@@ -30,28 +29,17 @@ class Appearance:
 class Structure:
     """The target's pass: conditional rows look at the exemplars as well, the others at themselves alone.
 
-    :param matching: who may look at whom.
-    :param banks: of the active exemplars, in order.
-    :param target: (h, w) of the target's latent; `exemplars` those of the exemplars' latents.
+    :param look: at which exemplars, and how.
     :param unconditional: how many leading rows of the batch are unconditional.
     """
 
-    def __init__(
-        self, matching: Matching, banks: Sequence[Bank], target: Grid, exemplars: Sequence[Grid], unconditional: int
-    ):
-        self.matching, self.banks = matching, banks
-        self.target, self.exemplars = target, exemplars
+    def __init__(self, look: Look, unconditional: int):
+        self.look = look
         self.unconditional = unconditional
 
     def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         u = self.unconditional
-        recorded = [KeysValues(*(x.to(q) for x in bank[site.name])) for bank in self.banks]
-        keys = [kv.k for kv in recorded]
-        grids = [site.grid(size) for size in self.exemplars]
-        bias = self.matching.bias(q[u:], keys, site.grid(self.target), grids, site.block, attn.scale)
-        out = augmented_attention(
-            q[u:], k[u:], v[u:], _join(keys), _join([kv.v for kv in recorded]), bias, scale=attn.scale
-        )
+        out = self.look.attend(site, q[u:], k[u:], v[u:], attn.scale)
         return torch.cat([F.scaled_dot_product_attention(q[:u], k[:u], v[:u]), out]) if u else out
 
 
@@ -87,11 +75,3 @@ class PublishedStructure:
             scale=attn.scale,
         )
         return torch.cat([F.scaled_dot_product_attention(q[:half], k[:half], v[:half]), out])
-
-
-def _join(parts: Sequence[Tensor]) -> Tensor:
-    """Exemplars one after the other along the keys: [B or 1, H, M, D]."""
-    if len(parts) == 1:
-        return parts[0]
-    batch = max(len(part) for part in parts)
-    return torch.cat([part.expand(batch, -1, -1, -1) for part in parts], dim=2)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...controlnext import ControlNeXt
 from ...exemplar import Banks, Exemplar, Trajectory
-from ...label_maps import LabelMap
+from ...label_maps import LabelMap, check_same_aspect, check_same_classes
 from ...matcher import Matcher
 from ...matching import Mode, PublishedMatching, Routing, SpatialMatching, Variant
 from .augmentation import Augmentation, Source, invert_latent
@@ -26,7 +26,6 @@ from .published import PublishedLoop
 
 logger = logging.getLogger(__name__)
 
-ASPECT_TOLERANCE = 0.02
 _PUBLISHED_SIDE = 512
 _Picture = Image.Image | Tensor | Any
 
@@ -104,7 +103,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         if method not in ("inversion", "noise"):
             raise ValueError(f"encode_exemplar: method is {method!r}, expected 'inversion' or 'noise'")
         pixels = self._pixels(image, size)
-        _same_aspect("encode_exemplar: the image", pixels.shape[-2:], labels, self.vae_scale_factor)
+        check_same_aspect("encode_exemplar: the image", pixels.shape[-2:], labels, self.vae_scale_factor)
         if labels.batch != 1:
             raise ValueError(f"encode_exemplar: label map of batch {labels.batch}, expected 1; encode one at a time")
         latent = self.vae.encode(pixels.to(self._execution_device, self.vae.dtype)).latent_dist.mode()
@@ -175,7 +174,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
                 f"AMAdapterPipeline: the target label map is {target_labels.size[0]} x {target_labels.size[1]} "
                 f"(height x width), too small to set the picture's size; give height= and width="
             )
-        _same_aspect("AMAdapterPipeline: the picture", (height, width), target_labels, factor)
+        check_same_aspect("AMAdapterPipeline: the picture", (height, width), target_labels, factor)
         mode, variant = Mode(mode), Variant(variant)
         if mode is Mode.LEARNED and self.matcher is None:
             raise ValueError("AMAdapterPipeline: mode 'learned' needs a matcher; give one, or use 'categorical'")
@@ -314,7 +313,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         shape = (1, self.unet.config.in_channels, *(side // self.vae_scale_factor for side in size))
         if latents is None:
             latents = randn_tensor(shape, generator, device, positive.dtype)
-        maps = [_lanczos(labels, size).to(device, self.unet.dtype) for labels in (target_labels, exemplar_labels)]
+        maps = [x.picture(size).to(device, self.unet.dtype) for x in (target_labels, exemplar_labels)]
         matching = PublishedMatching.from_colours(*maps, mode, matcher=self.matcher)
         loop = PublishedLoop(self.unet, self.scheduler.config, num_inference_steps, guidance_scale, matching)
         controls = [None, None]
@@ -336,39 +335,8 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         return StableDiffusionPipelineOutput(images, None) if return_dict else (images, None)
 
 
-def check_same_classes(target: LabelMap, exemplar: LabelMap, name: str = "exemplar") -> None:
-    """:raises ValueError: when an id that occurs in both maps means different classes there."""
-    shared = set(target.ids.unique().tolist()) & set(exemplar.ids.unique().tolist())
-    ignored = {target.ignore, exemplar.ignore}
-    wrong = [i for i in sorted(shared - ignored) if target.palette.name_of(i) != exemplar.palette.name_of(i)]
-    if wrong:
-        told = ", ".join(f"{i} is {target.palette.name_of(i)!r} / {exemplar.palette.name_of(i)!r}" for i in wrong[:5])
-        raise ValueError(
-            f"AM-Adapter: the target's classes ({target.palette.name}) and those of {name} ({exemplar.palette.name}) "
-            f"disagree on {len(wrong)} ids: {told}; bring both label maps to one table of classes"
-        )
-
-
-def _same_aspect(what: str, size: Sequence[int], labels: LabelMap, rounding: int) -> None:
-    """:param rounding: pixels by which a side may differ because it was rounded."""
-    (h, w), (lh, lw) = size, labels.size
-    if abs(h * lw / lh - w) > max(ASPECT_TOLERANCE * w, rounding):
-        raise ValueError(
-            f"{what} is {h} x {w}, its label map {lh} x {lw} (height x width), of another aspect; crop both alike"
-        )
-
-
 def _prompts(prompt: Any, kwargs: dict[str, Any]) -> int:
     if isinstance(prompt, (list, tuple)):
         return len(prompt)
     embeds = kwargs.get("prompt_embeds")
     return len(embeds) if embeds is not None else 1
-
-
-def _lanczos(labels: LabelMap, size: tuple[int, int]) -> Tensor:
-    """The published colour map: [1, 3, H, W] in 0..1, resampled as a picture."""
-    picture = Image.fromarray((labels.colours()[0] * 255).round().byte().numpy())
-    if picture.size != (size[1], size[0]):
-        picture = picture.resize((size[1], size[0]), Image.Resampling.LANCZOS)
-    array = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return (array.reshape(*size, 3).permute(2, 0, 1)[None] / 255).float()

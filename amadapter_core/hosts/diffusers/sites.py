@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch.nn.functional as F
@@ -17,30 +16,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor
 
-from ...resampling import Grid
+from ...sites import Site
 
 _STOCK = (AttnProcessor, AttnProcessor2_0)
-
-
-@dataclass(frozen=True)
-class Site:
-    """One attn1 of the UNet.
-
-    :param name: module path, as in `unet.attn_processors` without ".processor".
-    :param block: "down_blocks", "mid_block" or "up_blocks".
-    :param level: how often the latent is halved there.
-    """
-
-    name: str
-    block: str
-    level: int
-
-    def grid(self, latent: Grid) -> Grid:
-        """(h, w) of the tokens for a latent of that size; the UNet's halving rounds up."""
-        h, w = latent
-        for _ in range(self.level):
-            h, w = -(-h // 2), -(-w // 2)
-        return h, w
 
 
 class Branch(Protocol):
