@@ -7,8 +7,9 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -18,8 +19,8 @@ _SAMPLE_SECONDS = 0.002
 
 @dataclass(frozen=True)
 class Measurement:
-    """:param seconds: wall time of the fastest run.
-    :param cpu_seconds: processor time of that run, all threads.
+    """:param seconds: wall time, median of the runs.
+    :param cpu_seconds: processor time of all threads, median of the runs.
     :param peak_bytes: most memory over what was in use before, over all runs.
     """
 
@@ -27,19 +28,39 @@ class Measurement:
     cpu_seconds: float
     peak_bytes: int
 
+    @classmethod
+    def of(cls, times: Sequence[tuple[float, float]], peak_bytes: int) -> Measurement:
+        """The medians of runs timed by `timed`."""
+        return cls(*(median(values) for values in zip(*times, strict=True)), peak_bytes)
 
-def measure(call: Callable[[], Any], device: torch.device | str = "cpu", repeats: int = 2) -> Measurement:
-    """Run `call` a few times and keep the fastest; the first of several is a warm-up."""
+
+def timed(call: Callable[[], Any], device: torch.device) -> tuple[float, float]:
+    """Wall time and processor time of one call."""
+    _wait(device)
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    _wait(device)
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def measure(
+    call: Callable[[], Any],
+    device: torch.device | str = "cpu",
+    repeats: int = 3,
+    before: Callable[[], Any] | None = None,
+) -> Measurement:
+    """Run `call` once to warm up and then `repeats` times.
+
+    :param before: run before each, not measured.
+    """
     device = torch.device(device)
     times = []
     with PeakMemory(device) as peak:
-        for _ in range(repeats):
-            _wait(device)
-            wall, cpu = time.perf_counter(), time.process_time()
-            call()
-            _wait(device)
-            times.append((time.perf_counter() - wall, time.process_time() - cpu))
-    return Measurement(*min(times), peak.bytes)
+        for _ in range(repeats + 1):
+            if before is not None:
+                before()
+            times.append(timed(call, device))
+    return Measurement.of(times[1:], peak.bytes)
 
 
 class PeakMemory:

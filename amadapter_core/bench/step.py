@@ -48,24 +48,20 @@ def bench(
     exemplar = Exemplar(Trajectory.forward_noise(latent, generator), labels)
     rows = torch.randn(2, 4, *latent_size, generator=generator).to(device, dtype)
     context = torch.randn(2, *CONTEXT, generator=generator).to(device, dtype)
+    control = LabelControl.of(network, target, size)
     source = Source(exemplar, context[1:], LabelControl.of(network, labels, size))
 
     def call() -> torch.Tensor:
         return unet(rows, TIMESTEP, encoder_hidden_states=context, return_dict=False)[0]
 
     with torch.inference_mode():
-        yield "plain", measure(call, device, repeats)
+        plain = Augmentation(unet, schedule, SpatialMatching(target.ids, []), [], target_control=control)
+        with plain.attached():
+            yield "plain", measure(call, device, repeats)
         for mode in Mode:
             matching = SpatialMatching(target.ids, [labels.ids], mode, matcher=matcher)
             banks = Banks()
-            augmentation = Augmentation(
-                unet, schedule, matching, [source], target_control=LabelControl.of(network, target, size), banks=banks
-            )
+            augmentation = Augmentation(unet, schedule, matching, [source], target_control=control, banks=banks)
             with augmentation.attached():
-
-                def cold(banks: Banks = banks) -> None:
-                    banks.clear()
-                    call()
-
-                yield f"{mode.value}, cold bank", measure(cold, device, repeats)
+                yield f"{mode.value}, cold bank", measure(call, device, repeats, before=banks.clear)
                 yield f"{mode.value}, warm bank", measure(call, device, repeats)
