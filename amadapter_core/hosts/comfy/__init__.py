@@ -1,0 +1,1 @@
+"""The method in ComfyUI: the only part of the library that imports it."""

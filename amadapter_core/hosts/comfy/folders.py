@@ -1,0 +1,137 @@
+"""Files as ComfyUI's user sees them: names in a model folder, wherever its paths lie.
+
+Matchers and exemplars share the folder `am_adapter`; an exemplar is told by what it says it is, and whatever is
+not one is offered as a matcher. Palettes are JSON files in `am_adapter/palettes`.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import folder_paths
+from safetensors import SafetensorError, safe_open
+
+from ...checkpoints.reading import EXTENSIONS
+from ...exemplar import FORMAT
+from ...palettes import Palette
+
+FOLDER = "am_adapter"
+PALETTES = "palettes"
+
+
+def register() -> None:
+    """Make `models/am_adapter` known, with the file types it holds; paths a user has added stay."""
+    own = os.path.join(folder_paths.models_dir, FOLDER)
+    paths, extensions = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
+    if own not in paths:
+        paths = [own, *paths]
+    # Without extensions ComfyUI lists every file.
+    folder_paths.folder_names_and_paths[FOLDER] = (paths, {*extensions, *EXTENSIONS})
+
+
+def folders(folder: str = FOLDER) -> list[Path]:
+    """All paths of a model folder; new files go to the first."""
+    register()
+    return [Path(path) for path in folder_paths.get_folder_paths(folder)]
+
+
+def files(folder: str) -> list[str]:
+    """Names of the files in a model folder, as a loader offers them."""
+    register()
+    return folder_paths.get_filename_list(folder)
+
+
+def exemplars() -> list[str]:
+    """Names of the exemplars in `am_adapter`."""
+    return [name for name in files(FOLDER) if _is_exemplar(name)]
+
+
+def matchers() -> list[str]:
+    """Names of all other weights files in `am_adapter`."""
+    return [name for name in files(FOLDER) if not _is_exemplar(name)]
+
+
+def palettes() -> list[str]:
+    """Names that `load_palette` takes: the built-in palettes, then the users' files with their ending."""
+    found = {path.name for folder in folders() for path in (folder / PALETTES).glob("*.json")}
+    return [*Palette.builtin_names(), *sorted(found)]
+
+
+def load_palette(name: str) -> Palette:
+    """:raises FileNotFoundError: with the built-in names and the folders searched.
+    :raises ValueError: the file is not a palette.
+    """
+    if name in Palette.builtin_names():
+        return Palette.load(name)
+    searched = [folder / PALETTES for folder in folders()]
+    for folder in searched:
+        if (folder / name).is_file():
+            return Palette.load(folder / name)
+    raise FileNotFoundError(
+        f"AM-Adapter: {name!r} is neither a built-in palette ({', '.join(Palette.builtin_names())}) nor a file in "
+        f"{_listed(searched)}"
+    )
+
+
+def find(folder: str, name: str) -> Path:
+    """The file that a name in a model folder stands for.
+
+    :raises FileNotFoundError: with the folders searched.
+    """
+    register()
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        raise FileNotFoundError(
+            f"AM-Adapter: no file {name!r} in the model folder {folder!r}; searched {_listed(folders(folder))}. "
+            "Put it there, or choose another"
+        )
+    return Path(path)
+
+
+def fingerprint(folder: str, name: str) -> str:
+    """What tells a changed file from the one that was loaded; empty when there is none."""
+    path = folder_paths.get_full_path(folder, name)
+    if path is None:
+        return ""
+    state = os.stat(path)
+    return f"{path}:{state.st_mtime_ns}:{state.st_size}"
+
+
+def new_exemplar(prefix: str) -> tuple[Path, str]:
+    """Where to save an exemplar without overwriting one.
+
+    :param prefix: as in Save Image: may name subfolders and hold %date% fields; a counter follows it.
+    :return: the path, whose folder exists, and the name under which it will be listed.
+    :raises ValueError: when the prefix leaves the folder.
+    """
+    root = folders()[0]
+    root.mkdir(parents=True, exist_ok=True)
+    if not Path(root, prefix).resolve().is_relative_to(root.resolve()):
+        raise ValueError(f"AM-Adapter: filename_prefix {prefix!r} leaves {root}; use a name or subfolder/name")
+    folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(root))
+    file = f"{stem}_{counter:05}.safetensors"
+    return Path(folder, file), os.path.join(subfolder, file)
+
+
+def _is_exemplar(name: str) -> bool:
+    path = folder_paths.get_full_path(FOLDER, name)
+    if path is None or not path.endswith(".safetensors"):
+        return False
+    state = os.stat(path)
+    return _format_of(path, state.st_mtime_ns, state.st_size) == FORMAT
+
+
+@lru_cache(maxsize=4096)
+def _format_of(path: str, _changed: int, _size: int) -> str | None:
+    """What a safetensors file says it is, asked once for each state of the file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("format")
+    except (SafetensorError, OSError):
+        return None
+
+
+def _listed(paths: list[Path]) -> str:
+    return ", ".join(map(str, paths))

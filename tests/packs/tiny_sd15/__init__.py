@@ -1,0 +1,55 @@
+"""A ComfyUI custom node pack for test servers: a Stable Diffusion 1.5 in miniature, without any files.
+
+Link this folder into `custom_nodes` beside the pack under test.
+"""
+
+from __future__ import annotations
+
+from . import models
+
+SEED = {"required": {"seed": ("INT", {"default": 0, "min": 0, "max": 2**31})}}
+
+
+class TinySD15Checkpoint:
+    INPUT_TYPES = classmethod(lambda cls: SEED)
+    RETURN_TYPES = ("MODEL", "CLIP", "VAE")
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self, seed: int) -> tuple:
+        return models.tiny_model(seed), models.tiny_clip(seed), models.tiny_vae(seed)
+
+
+class TinyControlNet:
+    INPUT_TYPES = classmethod(lambda cls: SEED)
+    RETURN_TYPES = ("CONTROL_NET",)
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self, seed: int) -> tuple:
+        return (models.tiny_controlnet(seed),)
+
+
+class TinyControlNeXt:
+    INPUT_TYPES = classmethod(lambda cls: SEED)
+    RETURN_TYPES = ("CONTROL_NET",)
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self, seed: int) -> tuple:
+        return (models.tiny_label_map_control(seed),)
+
+
+class TinyMatcher:
+    INPUT_TYPES = classmethod(lambda cls: SEED)
+    RETURN_TYPES = ("AM_MATCHER",)
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self, seed: int) -> tuple:
+        return (models.tiny_matcher_patcher(seed),)
+
+
+NODE_CLASS_MAPPINGS = {
+    node.__name__: node for node in (TinySD15Checkpoint, TinyControlNet, TinyControlNeXt, TinyMatcher)
+}
