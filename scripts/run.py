@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -14,56 +13,84 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import environment
+import examples
+import workflow
 from environment import HOST_HOME, ROOT, Environment, SetupError
+from host_client import ask
 
 PACK = "ComfyUI-AM-Adapter"
 BASE_FOLDERS = ("custom_nodes", "input", "output", "temp", "user", "models")
 DEFAULT_PORT = 8188
+# Of the base directory that stays; runs on a temporary one read these as well.
+INPUTS = HOST_HOME / "base" / "input"
+MODELS = HOST_HOME / "base" / "models"
 # A busy two-core machine needed a minute.
 START_TIMEOUT = 300.0
 STOP_TIMEOUT = 15.0
 LINES_SHOWN = 40
 
-# The server runs on this computer; a proxy that the environment names has no part in reaching it.
-LOCAL = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
 
 def main() -> int:
     options = parse_options()
+    graph = workflow.read(options.once) if options.once else None
     prepared = environment.prepare(use_venv=not options.no_venv)
     port = choose_port(options)
     signal.signal(signal.SIGTERM, raise_interrupt)
-    with base_directory(temporary=options.check) as base:
+    with base_directory(temporary=is_headless(options)) as base:
         link_pack(base / "custom_nodes" / PACK)
+        examples.copy_inputs(INPUTS)
+        MODELS.mkdir(parents=True, exist_ok=True)
+        tiny = graph is not None and needs_tiny_model(graph, prepared)
+        if tiny:
+            link_pack(base / "custom_nodes" / examples.TINY_PACK.name, examples.TINY_PACK)
         print("starting ComfyUI ...", flush=True)
         command = host_command(prepared, base, options.listen, port)
-        with Host(command, prepared.comfyui, echo=not options.check) as host:
+        with Host(command, prepared.comfyui, echo=not is_headless(options)) as host:
             url = local_url(options.listen, port)
             host.wait_until_ready(url)
             report_pack(host.lines, url)
-            if options.check:
+            if graph is not None:
+                examples.make_picture(url, graph, options.output, tiny=tiny)
+            if is_headless(options):
                 return 0
-            print(f"ComfyUI with {PACK}: {url} (Ctrl-C stops it)", flush=True)
+            page = url + examples.offer_workflow(base, PACK)
+            print(f"ComfyUI with {PACK}: {page} (Ctrl-C stops it)", flush=True)
             if not options.no_browser:
-                webbrowser.open(url)
+                webbrowser.open(page)
             return host.process.wait()
 
 
 def parse_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--port", type=int, help=f"default {DEFAULT_PORT}; with --check any free one")
+    parser.add_argument("--port", type=int, help=f"default {DEFAULT_PORT}; with --check and --once any free one")
     parser.add_argument("--listen", default="127.0.0.1", metavar="ADDRESS", help="default %(default)s")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
     parser.add_argument("--no-venv", action="store_true", help="use the current interpreter instead of .venv")
-    parser.add_argument("--check", action="store_true", help="start, see that the pack is loaded, stop")
+    headless = parser.add_mutually_exclusive_group()
+    headless.add_argument("--check", action="store_true", help="start, see that the pack is loaded, stop")
+    headless.add_argument(
+        "--once",
+        type=Path,
+        nargs="?",
+        const=examples.DEFAULT_WORKFLOW,
+        metavar="WORKFLOW",
+        help=f"run a workflow, by default {examples.DEFAULT_WORKFLOW.name}, save its picture, stop;"
+        " where its models are missing it runs on a tiny one with random weights",
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("am_adapter.png"), metavar="PNG", help="of --once, default %(default)s"
+    )
     return parser.parse_args()
+
+
+def is_headless(options: argparse.Namespace) -> bool:
+    return options.check or options.once is not None
 
 
 def raise_interrupt(*_: object) -> None:
@@ -85,34 +112,36 @@ def base_directory(*, temporary: bool) -> Iterator[Path]:
         yield base
     finally:
         if temporary:
-            unlink_pack(base / "custom_nodes" / PACK)
+            for link in (base / "custom_nodes").iterdir():
+                unlink_pack(link)
             shutil.rmtree(base, ignore_errors=True)
 
 
-def link_pack(link: Path) -> None:
-    """Make `link` lead to this checkout; where the system allows no link, put a copy there."""
-    if os.path.realpath(link) == os.path.realpath(ROOT):
+def link_pack(link: Path, pack: Path | None = None) -> None:
+    """Make `link` lead to a pack, by default this checkout; where the system allows no link, put a copy there."""
+    pack = pack or ROOT
+    if os.path.realpath(link) == os.path.realpath(pack):
         return
     unlink_pack(link)
     for make_link in (make_symlink, make_junction):
         try:
-            make_link(link)
+            make_link(link, pack)
             return
         except (OSError, ImportError):
             continue
     print(f"no link can be made here: {link} is a copy, start again to refresh it", flush=True)
-    shutil.copytree(ROOT, link, ignore=shutil.ignore_patterns(".git", ".venv", ".host", "__pycache__"))
+    shutil.copytree(pack, link, ignore=shutil.ignore_patterns(".git", ".venv", ".host", "__pycache__"))
 
 
-def make_symlink(link: Path) -> None:
-    link.symlink_to(ROOT, target_is_directory=True)
+def make_symlink(link: Path, target: Path) -> None:
+    link.symlink_to(target, target_is_directory=True)
 
 
-def make_junction(link: Path) -> None:
+def make_junction(link: Path, target: Path) -> None:
     """Make the kind of link that Windows allows without a privilege; elsewhere there is no `_winapi`."""
     import _winapi
 
-    _winapi.CreateJunction(str(ROOT), str(link))
+    _winapi.CreateJunction(str(target), str(link))
 
 
 def unlink_pack(link: Path) -> None:
@@ -125,19 +154,46 @@ def unlink_pack(link: Path) -> None:
         shutil.rmtree(link)
 
 
+# Models
+
+
+def model_folders(comfyui: Path) -> list[Path]:
+    """Return the models folders there are: ours, and that of the ComfyUI that runs."""
+    return [folder for folder in (MODELS, comfyui / "models") if folder.is_dir()]
+
+
+def needs_tiny_model(graph: dict, prepared: Environment) -> bool:
+    """Whether a workflow's models are missing; says so."""
+    folders = model_folders(prepared.comfyui)
+    missing = workflow.missing_files(graph, folders)
+    if missing:
+        print(
+            f"not in {' nor in '.join(map(str, folders))}: {', '.join(missing)};"
+            " running on a tiny model with random weights instead, the picture will be noise",
+            flush=True,
+        )
+    return bool(missing)
+
+
 # The server
 
 
 def choose_port(options: argparse.Namespace) -> int:
     """Return the port to serve on, having seen that it is free."""
-    wanted = options.port if options.port is not None else 0 if options.check else DEFAULT_PORT
-    family = socket.AF_INET6 if ":" in options.listen else socket.AF_INET
+    if options.port is not None:
+        return free_port(options.listen, options.port)
+    return free_port(options.listen, 0 if is_headless(options) else DEFAULT_PORT)
+
+
+def free_port(listen: str, wanted: int = 0) -> int:
+    """Return the wanted port of an address, or with 0 any free one."""
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     try:
-        with socket.create_server((options.listen, wanted), family=family) as probe:
+        with socket.create_server((listen, wanted), family=family) as probe:
             return probe.getsockname()[1]
     except (OSError, OverflowError) as error:
         raise SetupError(
-            f"cannot listen on {options.listen} port {wanted} ({error});"
+            f"cannot listen on {listen} port {wanted} ({error});"
             " stop the server that runs there, or pass another --port."
         ) from error
 
@@ -151,6 +207,11 @@ def host_command(prepared: Environment, base: Path, listen: str, port: int) -> l
     """Return the command that starts ComfyUI on our base directory, leaving the user's own data alone."""
     command = [str(prepared.python), str(prepared.comfyui / "main.py")]
     command += ["--listen", listen, "--port", str(port), "--base-directory", str(base)]
+    command += ["--input-directory", str(INPUTS)]
+    further = [folder for folder in model_folders(prepared.comfyui) if folder != base / "models"]
+    if further:
+        examples.write_model_folders(base / "model_folders.yaml", further)
+        command += ["--extra-model-paths-config", str(base / "model_folders.yaml")]
     # The default database lies in ComfyUI's folder, whatever the base directory.
     command += ["--database-url", "sqlite:///:memory:"]
     command += ["--disable-auto-launch", "--disable-api-nodes", "--dont-print-server"]
@@ -228,11 +289,6 @@ class Host:
             except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C is impatience
                 continue
         self.reader.join(STOP_TIMEOUT)
-
-
-def ask(url: str) -> dict:
-    with LOCAL.open(url, timeout=30) as answer:
-        return json.load(answer)
 
 
 # Whether the pack is loaded

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +39,16 @@ def run_script() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def make_workflows_script() -> ModuleType:
+    return load_script("make_workflows")
+
+
+@pytest.fixture(scope="session")
+def make_example_inputs_script() -> ModuleType:
+    return load_script("make_example_inputs")
+
+
+@pytest.fixture(scope="session")
 def comfyui_path(environment_script: ModuleType) -> Path:
     """The ComfyUI that `scripts/test.py` prepared; outside of it, one that happens to be ready."""
     host = environment_script.find_host()
@@ -59,3 +73,49 @@ def comfy_modules(comfyui_path: Path) -> Path:
 
     args.cpu = not torch.cuda.is_available()
     return comfyui_path
+
+
+@dataclass(frozen=True)
+class HostServer:
+    """A running ComfyUI with this pack and the tiny test model in it.
+
+    :param base: its base directory: `input`, `output`, `models` and so on.
+    :param object_info: what it says about its nodes.
+    :param client: `scripts/host_client.py`, to talk to it.
+    :param workflow: `scripts/workflow.py`, to make prompts for it.
+    """
+
+    url: str
+    base: Path
+    object_info: dict
+    client: ModuleType
+    workflow: ModuleType
+
+    def forget(self) -> None:
+        """Make the server drop what earlier prompts left in its cache."""
+        self.client.ask(f"{self.url}/free", {"free_memory": True, "unload_models": True})
+        time.sleep(1)  # the server's worker does it in its own time, and nothing tells when it has
+
+
+@pytest.fixture(scope="session")
+def host_server(run_script: ModuleType, comfyui_path: Path) -> Iterator[HostServer]:
+    """One ComfyUI for all tests that talk to one, started as `scripts/run.py` starts it, on a base of its own."""
+    with pytest.MonkeyPatch.context() as patch, run_script.base_directory(temporary=True) as base:
+        # Not those of the base directory that stays.
+        patch.setattr(run_script, "INPUTS", base / "input")
+        patch.setattr(run_script, "MODELS", base / "models")
+        patch.setattr(run_script, "has_accelerator", lambda python: False)
+        patch.setenv("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) // 2)))
+        examples = run_script.examples
+        run_script.link_pack(base / "custom_nodes" / run_script.PACK)
+        run_script.link_pack(base / "custom_nodes" / examples.TINY_PACK.name, examples.TINY_PACK)
+        examples.copy_inputs(base / "input")
+        prepared = run_script.Environment(Path(sys.executable), comfyui_path)
+        port = run_script.free_port("127.0.0.1")
+        command = run_script.host_command(prepared, base, "127.0.0.1", port)
+        with run_script.Host(command, comfyui_path, echo=False) as host:
+            url = run_script.local_url("127.0.0.1", port)
+            host.wait_until_ready(url)
+            run_script.report_pack(host.lines, url)
+            client, workflow = examples.host_client, examples.workflow
+            yield HostServer(url, base, client.ask(f"{url}/object_info"), client, workflow)

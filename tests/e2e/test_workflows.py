@@ -1,0 +1,81 @@
+"""Every example workflow runs on a real ComfyUI, on the tiny test model."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+
+pytestmark = [pytest.mark.host, pytest.mark.slow]
+every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+
+
+def tiny_prompt(host_server, path: Path) -> dict:
+    graph = host_server.workflow.read(path)
+    return host_server.workflow.on_tiny_model(host_server.workflow.to_prompt(graph, host_server.object_info))
+
+
+def run(host_server, prompt: dict, *, afresh: bool = False) -> np.ndarray:
+    """The picture that a prompt saves: [H, W, 3] uint8.
+
+    :param afresh: nothing may come from the server's cache.
+    """
+    if afresh:
+        host_server.forget()
+    entry = host_server.client.run(host_server.url, prompt, timeout=300)
+    if afresh:
+        assert [data["nodes"] for event, data in entry["status"]["messages"] if event == "execution_cached"] == [[]]
+    (place,) = host_server.client.saved_pictures(entry)
+    return np.asarray(Image.open(io.BytesIO(host_server.client.download(host_server.url, place))).convert("RGB"))
+
+
+@every_workflow
+def test_all_its_nodes_are_there(host_server, path: Path) -> None:
+    assert host_server.workflow.missing_types(host_server.workflow.read(path), host_server.object_info) == []
+
+
+@every_workflow
+def test_it_names_each_widget_s_value(host_server, path: Path) -> None:
+    """A value beyond a node's widgets, or one too few, would shift what a saved workflow means."""
+    for node in host_server.workflow.read(path)["nodes"]:
+        if node["type"] not in host_server.workflow.VIRTUAL:
+            widgets = host_server.workflow.widgets(host_server.object_info[node["type"]])
+            assert len(node["widgets_values"]) == sum(1 + extra for *_, extra in widgets), node["type"]
+
+
+@every_workflow
+def test_its_sockets_are_the_nodes_own(host_server, path: Path) -> None:
+    for node in host_server.workflow.read(path)["nodes"]:
+        if node["type"] in host_server.workflow.VIRTUAL:
+            continue
+        definition = host_server.object_info[node["type"]]
+        known = {**definition["input"].get("required", {}), **definition["input"].get("optional", {})}
+        assert {entry["name"]: entry["type"] for entry in node["inputs"]} == {
+            name: spec[0] for name, spec in known.items() if not host_server.workflow.is_widget(spec)
+        }, node["type"]
+        for slot, entry in enumerate(node["outputs"]):
+            given = (definition["output_name"][slot], definition["output"][slot])
+            assert (entry["name"], entry["type"]) == given, node["type"]
+
+
+@every_workflow
+def test_it_makes_a_picture_and_the_same_one_again(host_server, path: Path) -> None:
+    prompt = tiny_prompt(host_server, path)
+    picture = run(host_server, prompt)
+    result = picture[:, -picture.shape[0] // 2 :]  # of the triplet its last panel
+    assert result.std(axis=(0, 1)).min() > 1
+    assert np.array_equal(run(host_server, prompt, afresh=True), picture)
+
+
+def test_the_exemplar_matters(host_server) -> None:
+    prompt = tiny_prompt(host_server, ROOT / "workflows" / "minimal_exemplar_synthesis.json")
+    with_exemplar = run(host_server, prompt)
+    (apply,) = (node for node in prompt.values() if node["class_type"] == "AMAdapterApply")
+    apply["inputs"]["strength"] = 0.0
+    assert not np.array_equal(run(host_server, prompt), with_exemplar)
