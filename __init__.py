@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+WEB_DIRECTORY = "./web"
+
 
 async def comfy_entrypoint():
     """Return the extension that lists this pack's nodes.

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 # The numbered API is what ComfyUI asks packs to use: `latest` may change under us.
-from comfy_api.v0_0_2 import ComfyExtension, io
+from comfy_api.v0_0_2 import ComfyAPI, ComfyExtension, io
 from typing_extensions import override
+
+from ..amadapter_core.hosts.comfy import folders
+from . import apply, exemplar, label_maps, loaders, match_view, pictures, routing
+from .replacements import REPLACEMENTS
+
+_FILES = (apply, exemplar, label_maps, routing, match_view, pictures, loaders)
 
 
 class AMAdapterExtension(ComfyExtension):
-    """What ComfyUI loads. The pack has no nodes yet; the list is where they are announced."""
+    """What ComfyUI loads."""
+
+    @override
+    async def on_load(self) -> None:
+        folders.register()
+        api = ComfyAPI()
+        for replacement in REPLACEMENTS:
+            await api.node_replacement.register(replacement)
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return []
+        return [node for file in _FILES for node in file.NODES]
