@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import io
 from typing_extensions import override
 
 from ..amadapter_core.hosts.comfy import folders, loading
+from .errors import naming
 from .sockets import MatcherType
 
 CATEGORY = "AM-Adapter/loaders"
@@ -47,7 +48,8 @@ class AMAdapterLoadControlNeXt(io.ComfyNode):
     @classmethod
     @override
     def execute(cls, control_net_name: str) -> io.NodeOutput:
-        return io.NodeOutput(loading.load_control(folders.find("controlnet", control_net_name)))
+        with naming(cls):
+            return io.NodeOutput(loading.load_control(folders.find("controlnet", control_net_name)))
 
 
 class AMAdapterLoadMatcher(io.ComfyNode):
@@ -82,7 +84,8 @@ class AMAdapterLoadMatcher(io.ComfyNode):
     @classmethod
     @override
     def execute(cls, matcher_name: str) -> io.NodeOutput:
-        return io.NodeOutput(loading.load_matcher(folders.find(folders.FOLDER, matcher_name)))
+        with naming(cls):
+            return io.NodeOutput(loading.load_matcher(folders.find(folders.FOLDER, matcher_name)))
 
 
 class AMAdapterLoadUNet(io.ComfyNode):
@@ -126,7 +129,8 @@ class AMAdapterLoadUNet(io.ComfyNode):
     @classmethod
     @override
     def execute(cls, unet_name: str, weight_dtype: str) -> io.NodeOutput:
-        return io.NodeOutput(loading.load_unet(folders.find("diffusion_models", unet_name), weight_dtype))
+        with naming(cls):
+            return io.NodeOutput(loading.load_unet(folders.find("diffusion_models", unet_name), weight_dtype))
 
 
 NODES: tuple[type[io.ComfyNode], ...] = (AMAdapterLoadControlNeXt, AMAdapterLoadMatcher, AMAdapterLoadUNet)

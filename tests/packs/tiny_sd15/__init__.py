@@ -50,6 +50,18 @@ class TinyMatcher:
         return (models.tiny_matcher_patcher(seed),)
 
 
+class TinyTransformer:
+    """A MODEL without a UNet."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    RETURN_TYPES = ("MODEL",)
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self) -> tuple:
+        return (models.tiny_transformer(),)
+
+
 NODE_CLASS_MAPPINGS = {
-    node.__name__: node for node in (TinySD15Checkpoint, TinyControlNet, TinyControlNeXt, TinyMatcher)
+    node.__name__: node for node in (TinySD15Checkpoint, TinyControlNet, TinyControlNeXt, TinyMatcher, TinyTransformer)
 }

@@ -211,6 +211,17 @@ def tiny_matcher_patcher(seed: int = 0) -> Any:
     return core("hosts.comfy.managed").managed(tiny_matcher(seed, comfy.ops.manual_cast))
 
 
+class DiffusionTransformer(nn.Linear):
+    """Stands for a model that has no UNet."""
+
+
+def tiny_transformer() -> Any:
+    """A MODEL whose diffusion model is no UNet; it can be patched and not be sampled."""
+    model = nn.Module()
+    model.diffusion_model = DiffusionTransformer(1, 1)
+    return core("hosts.comfy.managed").managed(model)
+
+
 def tiny_diffusers_unet(seed: int = 0) -> Any:
     """The same UNet with the same weights in diffusers."""
     import comfy.utils
