@@ -5,4 +5,4 @@ generator lies in `hosts`, and no module that others import reaches for a host.
 `tests/unit/test_imports.py` holds that line.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

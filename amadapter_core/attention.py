@@ -148,7 +148,7 @@ def _rows(
     keys, values = torch.cat([k, ek], 2), torch.cat([v, ev], 2)
 
     def attend(start: int, stop: int) -> Tensor:
-        mask = F.pad(_bias_rows(q, ek, bias, scale, start, stop), (k.shape[2], 0))
+        mask = F.pad(bias_rows(q, ek, bias, scale, start, stop), (k.shape[2], 0))
         return F.scaled_dot_product_attention(q[:, :, start:stop], keys, values, attn_mask=mask, scale=scale)
 
     chunks = _chunks(q, keys.shape[2], chunk_bytes)
@@ -162,7 +162,7 @@ def _merged(
 ) -> Tensor:
     out, own = _partial(q, k, v, None, scale)
     for start, stop in _chunks(q, ek.shape[2], chunk_bytes):
-        rows = _bias_rows(q, ek, bias, scale, start, stop)
+        rows = bias_rows(q, ek, bias, scale, start, stop)
         other, theirs = _partial(q[:, :, start:stop], ek, ev, rows, scale)
         share = torch.sigmoid(theirs - own[:, :, start:stop])[..., None].to(q.dtype)
         out[:, :, start:stop].lerp_(other, share)
@@ -174,7 +174,7 @@ def _partial(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float)
     return torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, attn_mask=mask, scale=scale)
 
 
-def _bias_rows(q: Tensor, ek: Tensor, bias: Bias, scale: float, start: int, stop: int) -> Tensor:
+def bias_rows(q: Tensor, ek: Tensor, bias: Bias, scale: float, start: int, stop: int) -> Tensor:
     rows = bias.rows(start, stop, q.dtype)
     if not bias.keeps_mass:
         return rows

@@ -134,10 +134,10 @@ def _application(applications: Sequence[Application], index: int) -> Application
 def _selection(target: LabelMap, class_name: str, x: float, y: float) -> Selection:
     if not class_name.strip():
         return point(x, y)
-    present = target.names_present()
-    wanted = class_id(class_name.strip(), target.palette, present)
+    wanted = class_id(class_name.strip(), target.palette, target.names_present)
     if not bool((target.ids == wanted).any()):
         raise ValueError(
-            f"the target has no pixel of class {class_name.strip()!r}; present in its label map: {', '.join(present)}"
+            f"the target has no pixel of class {class_name.strip()!r}; present in its label map: "
+            f"{', '.join(target.names_present())}"
         )
     return pixels_of(target.ids, wanted, target.ignore)

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...attention import augmented_attention
 from ...exemplar import Bank, Banks, digest
 from ...label_maps import check_same_aspect
-from ...matching import Bias, Grid, Matching, Variant
+from ...matching import Bias, Grid, Matching, Mode, Variant
 from ...sites import Look, Site
 from . import bank_store
 from .application import Application, Crop, match
@@ -113,6 +113,10 @@ class Run:
         chunks = self._chunks(x, options)
         if not any(chunk.positive for chunk in chunks):
             return None
+        shown = {self.latent if chunk.crop is None else chunk.crop[0][:2] for chunk in chunks}
+        if shown != {tuple(x.shape[-2:])}:
+            self.warn("something samples the picture in tiles and does not say where; the exemplar has no part in them")
+            return None
         sigma = float(t[0])
         blocks = {site.block for site in self.sites.by_key.values()}
         strengths = {block: self.strengths(sigma, block) for block in blocks}
@@ -150,7 +154,7 @@ class Run:
         self, look: Look, chunk: Chunk, site: Site, q: Tensor, keys: Sequence[Tensor], scale: float
     ) -> Bias | None:
         """The bias of a chunk at a site: made anew, or that of a step before where the applications allow it."""
-        interval = min(a.interval for a in self.applications)
+        interval = min((a.interval for a in self.applications if a.mode is Mode.LEARNED), default=1)
         if interval == 1:
             return look.bias(site, q, keys, scale)
         key, now = (chunk.uuid, chunk.positive, site.name, len(q), id(look.matching), q.device), len(self._levels) - 1

@@ -157,10 +157,21 @@ def test_the_whole_picture_is_seen_in_a_window_of_the_sampling(model, positive, 
     early = applied(model, exemplar_of(labels(SKY, ROAD)), target=target, start=0.0, end=0.2)
     with pytest.raises(ValueError, match="^Match View: between 0.3 and 0.8 nothing is looked at.*from 0.0 to 0.2"):
         view(early, positive, latent, picture(RED, BLUE))
-    view(early, positive, latent, picture(RED, BLUE), start_percent=0.0)
+    within = {"start_percent": 0.0, "end_percent": 0.2}
+    assert view(early, positive, latent, picture(RED, BLUE), **within)[2].min() > 0
     upper = [[positive[0][0], {"area": (8, 8, 0, 0)}]]
     with pytest.raises(ValueError, match="conditioning that covers the whole picture"):
-        view(early, upper, latent, picture(RED, BLUE), start_percent=0.0)
+        view(early, upper, latent, picture(RED, BLUE), **within)
+
+
+def test_it_can_be_interrupted(street, positive, latent) -> None:
+    import comfy.model_management as management
+
+    expected = view(street, positive, latent, picture(RED, BLUE))[2]
+    management.interrupt_current_processing()
+    with pytest.raises(management.InterruptProcessingException):
+        view(street, positive, latent, picture(RED, BLUE))
+    assert torch.equal(view(street, positive, latent, picture(RED, BLUE))[2], expected)
 
 
 @pytest.mark.parametrize(
