@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,22 @@ def test_banks_stay_within_their_budget_and_drop_the_least_used() -> None:
     assert banks.bytes == 200
     banks.clear()
     assert (len(banks), banks.bytes) == (0, 0)
+
+
+def test_a_smaller_budget_lets_go_of_the_least_used_at_once() -> None:
+    banks = Banks(budget=3 * 8 * 10)
+    for key in "abc":
+        banks.put(key, bank(10))
+    banks.get("a")
+    banks.shrink(8 * 10)
+    assert (banks.keys(), banks.bytes, banks.budget) == (["a"], 80, 80)
+
+
+def test_a_pooled_conditioning_is_kept_and_told_from_a_context(tmp_path: Path) -> None:
+    one, text = exemplar(), torch.ones(1, 8)
+    pooled, context = replace(one, pooled=text), replace(one, context=text)
+    assert len({one.fingerprint(), pooled.fingerprint(), context.fingerprint()}) == 3
+    pooled.save(tmp_path / "pooled.safetensors")
+    again = Exemplar.load(tmp_path / "pooled.safetensors")
+    assert again.context is None and torch.equal(again.pooled, text)
+    assert again.fingerprint() == pooled.fingerprint()

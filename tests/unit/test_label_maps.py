@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from amadapter_core import label_resizing
-from amadapter_core.label_maps import LabelMap, Palette, resize_ids
+from amadapter_core.label_maps import LabelMap, Palette, check_same_aspect, check_same_classes, resize_ids
 
 CITY = Palette.load("cityscapes19")
 ROAD, SIDEWALK, SKY, CAR, VOID = 0, 1, 10, 13, 255
@@ -520,3 +520,29 @@ def test_the_legend_grows_in_columns_or_in_lines() -> None:
 
 def test_a_map_of_ignored_pixels_only_has_a_legend_too() -> None:
     assert scene([VOID]).legend().width > 0
+
+
+def test_the_picture_of_a_map_is_its_colours_resampled_smoothly() -> None:
+    labels = LabelMap(torch.tensor([[[0, 1]]]).repeat_interleave(4, 1).repeat_interleave(4, 2), Palette.load("nyu40"))
+    assert torch.equal(labels.picture(labels.size), labels.colours().movedim(-1, 1))
+    small = labels.picture((2, 3))
+    assert small.shape == (1, 3, 2, 3)
+    assert not (small[0, :, 0, 1, None] == labels.colours().flatten(0, 2).T).all(0).any()  # a blend at the border
+
+
+def test_an_id_that_means_another_class_in_the_other_map_is_refused() -> None:
+    ids = torch.tensor([[[1, 2]]])
+    one, other = (LabelMap(ids, Palette.load(name)) for name in ("cityscapes19", "nyu40"))
+    check_same_classes(one, one)
+    with pytest.raises(ValueError, match=r"cityscapes19.*those of X \(nyu40\) disagree on 2 ids: 1 is 'sidewalk'"):
+        check_same_classes(one, other, "X")
+
+
+@pytest.mark.parametrize(("size", "fits"), [((64, 128), True), ((32, 64), True), ((33, 64), True), ((64, 64), False)])
+def test_what_a_map_covers_has_its_aspect(size: tuple[int, int], fits: bool) -> None:
+    labels = LabelMap(torch.zeros(1, 64, 128).long(), Palette.load("nyu40"))
+    if fits:
+        check_same_aspect("the picture", size, labels, 8)
+    else:
+        with pytest.raises(ValueError, match="the picture is 64 x 64, its label map 64 x 128"):
+            check_same_aspect("the picture", size, labels, 8)

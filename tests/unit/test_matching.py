@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from amadapter_core.matcher import Matcher
-from amadapter_core.matching import NEVER, Bias, Mode, PublishedMatching, Route, Routing, SpatialMatching
+from amadapter_core.matching import NEVER, Bias, Mode, Pairing, PublishedMatching, Route, Routing, SpatialMatching
+from amadapter_core.routing import PairTable
 
 HEADS, WIDTH = 8, 4
 SCALE = WIDTH**-0.5
@@ -188,3 +189,47 @@ def test_what_cannot_be_is_refused_with_numbers() -> None:
         SpatialMatching(ids.expand(2, -1, -1), [ids], Mode.CATEGORICAL).bias(
             tokens((4, 4), 3), [tokens((4, 4))], (4, 4), [(4, 4)], "up_blocks", SCALE
         )
+
+
+def pairing(target: Tensor, exemplar: Tensor, mode: Mode, strength: float = 1.0, **options) -> Pairing:
+    return Pairing(PairTable.build(target, exemplar, Route(strength)), mode, **options)
+
+
+def test_exemplars_of_one_matching_may_differ_in_mode() -> None:
+    """Each part of the joint bias is what the exemplar would have alone."""
+    generator = torch.Generator().manual_seed(6)
+    target, *exemplars = (torch.randint(3, (1, 16, 16), generator=generator) for _ in range(4))
+    grid, others = (8, 8), [(8, 8), (6, 10), (8, 8)]
+    q, keys = tokens(grid, seed=1), [tokens(other, seed=2 + i) for i, other in enumerate(others)]
+    pairings = [
+        pairing(target, exemplars[0], Mode.LEARNED, matcher=random_matcher()),
+        pairing(target, exemplars[1], Mode.CATEGORICAL, 0.5),
+        pairing(target, exemplars[2], Mode.IMPLICIT, 2.0),
+    ]
+    with torch.inference_mode():
+        joint = SpatialMatching.of(pairings).bias(q, keys, grid, others, "up_blocks", SCALE)
+        alone = [
+            SpatialMatching.of([p]).bias(q, [k], grid, [other], "up_blocks", SCALE)
+            for p, k, other in zip(pairings, keys, others, strict=True)
+        ]
+        expected = torch.cat([whole(bias, 64).expand(1, HEADS, -1, -1) for bias in alone], -1)
+    assert torch.allclose(whole(joint, 64), expected, atol=1e-6)
+    assert not joint.keeps_mass
+
+
+def test_one_exemplar_may_keep_its_mass_beside_one_that_does_not() -> None:
+    target = torch.tensor([[[0, 1]]])
+    pairings = [pairing(target, target, Mode.CATEGORICAL, keep_mass=keep) for keep in (True, False)]
+    q, keys = tokens((1, 2)), [tokens((1, 2), seed=i) for i in (1, 2)]
+    bias = SpatialMatching.of(pairings).bias(q, keys, (1, 2), [(1, 2)] * 2, "mid_block", SCALE)
+    assert bias.keeps_mass
+    assert bias.static.rows(bias.static.mask, 0, 2)[0, 0].tolist() == [[0, NEVER, 0, 0], [NEVER, 0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [({"mode": Mode.LEARNED}, "needs a matcher"), ({"mode": Mode.CATEGORICAL, "penalty": -1.0}, "penalty is -1.0")],
+)
+def test_a_pairing_that_cannot_be_is_refused(options: dict, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        pairing(torch.zeros(1, 2, 2).long(), torch.zeros(1, 2, 2).long(), **options)

@@ -101,3 +101,34 @@ def test_a_table_for_another_number_of_exemplars_is_refused() -> None:
         Routing([Route(), Route()]).route(0, 3)
     with pytest.raises(ValueError, match="2 weights for 1 exemplars"):
         Routing(weights=[1, 2]).route(0, 1)
+
+
+def test_a_mask_weighs_target_pixels_in_steps_of_an_eighth() -> None:
+    mask = torch.tensor([[1.0, 0.5], [0.3, 0.0]])
+    table = PairTable.build(TARGET, EXEMPLAR, Route(strength=2.0, mask=mask))
+    assert dense(table, "weight")[:, 0].tolist() == [2.0, 1.0, 0.5, 0.0]
+    assert dense(table, "agreement").tolist() == dense(PairTable.build(TARGET, EXEMPLAR, Route()), "agreement").tolist()
+
+
+def test_a_mask_of_ones_changes_nothing() -> None:
+    plain, masked = (PairTable.build(TARGET, EXEMPLAR, Route(mask=mask)) for mask in (None, torch.ones(2, 2)))
+    assert torch.equal(dense(plain, "weight"), dense(masked, "weight"))
+    assert torch.equal(plain.target, masked.target)
+
+
+def test_a_mask_per_image_makes_a_table_of_that_batch() -> None:
+    masks = torch.stack([torch.ones(2, 2), torch.zeros(2, 2)])
+    table = PairTable.build(TARGET, EXEMPLAR, Route(mask=masks))
+    assert table.weight[table.target].amax((1, 2, 3)).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("mask", "complaint"),
+    [
+        (torch.ones(3, 3), r"the mask is \(3, 3\), the target's label map \(2, 2\)"),
+        (torch.ones(3, 2, 2), "3 masks cannot serve 2 target label maps"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(mask: Tensor, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        PairTable.build(TARGET.expand(2, -1, -1), EXEMPLAR, Route(mask=mask))
