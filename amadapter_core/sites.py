@@ -65,17 +65,5 @@ class Look:
         :param q: [B, H, Nq, D]; k and v are its own, alike.
         """
         keys, values = self.keys_values(site, q)
-        return self.attend_with(q, k, v, keys, values, self.bias(site, q, keys, scale), scale)
-
-    @staticmethod
-    def attend_with(
-        q: Tensor,
-        k: Tensor,
-        v: Tensor,
-        keys: Sequence[Tensor],
-        values: Sequence[Tensor],
-        bias: Bias | None,
-        scale: float,
-    ) -> Tensor:
-        """The same with the exemplars' keys and values and the bias at hand."""
+        bias = self.bias(site, q, keys, scale)
         return augmented_attention(q, k, v, join(keys, 2), join(values, 2), bias, scale=scale)

@@ -21,7 +21,8 @@ from torch import Tensor
 from ...matching import Mode, Variant
 from .application import Application, Crop
 from .control import AREAS, LATENT
-from .run import ROLES, Observer, Roles, Run
+from .reading import Observer
+from .run import ROLES, Roles, Run
 from .sites import sites_of
 
 logger = logging.getLogger(__name__)
