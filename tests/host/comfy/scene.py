@@ -13,6 +13,8 @@ from amadapter_core.exemplar import Exemplar, Trajectory
 from amadapter_core.label_maps import LabelMap, Palette
 
 Conds = tuple[list, list]
+TOLERANCE = 2e-5
+"""Of one call in fp32, as a share of the greatest value."""
 SIZE = (8, 12)
 """(h, w) of the latent, where nothing else is said."""
 
@@ -21,15 +23,17 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def labels(rows: Sequence[Sequence[int]], cell: int = 32) -> LabelMap:
-    """A label map of square cells."""
+def labels(rows: Sequence[Sequence[int]], cell: int = 8) -> LabelMap:
+    """A label map of square cells, two pixels for each of the latent's: finer ones only take longer."""
     ids = torch.tensor(rows).repeat_interleave(cell, 0).repeat_interleave(cell, 1)
     return LabelMap(ids[None], Palette.load("cityscapes19"))
 
 
-STREET = labels([[10, 10, 2], [8, 13, 2]])  # 64 x 96 pixels
+STREET = labels([[10, 10, 2], [8, 13, 2]])  # 16 x 24
 PARK = labels([[8, 10, 10], [13, 13, 0]])
-TOWER = labels([[10, 2], [13, 8], [13, 8], [0, 8]])  # 128 x 64 pixels
+SQUARE = labels([[10, 2], [8, 13]], cell=16)  # for a latent of 16 x 16
+SQUARE_PARK = labels([[8, 10], [13, 2]], cell=16)
+TOWER = labels([[10, 2], [13, 8], [13, 8], [0, 8]])  # 32 x 16
 
 
 def conditions(tokens: int = 77, channels: int = 64, **extra: Any) -> Conds:
@@ -43,7 +47,7 @@ def exemplar(
     """An AM_EXEMPLAR of a random latent with one noise at every level."""
     from amadapter_core.hosts.comfy.exemplar import HostExemplar
 
-    h, w = (side // 8 for side in given.size)
+    h, w = (side // 2 for side in given.size)
     noise = torch.Generator().manual_seed(seed)
     trajectory = Trajectory.forward_noise(random(1, channels, h, w, seed=seed + 100), noise)
     return HostExemplar(Exemplar(trajectory, given, context, f"exemplar {seed}"), control)
@@ -73,11 +77,11 @@ def sample(
     latent: dict[str, Any] | None = None,
     **options: Any,
 ) -> Tensor:
-    """The stock KSampler: three steps of euler."""
+    """The stock KSampler: two steps of euler."""
     import nodes
 
     positive, negative = conds or conditions()
-    chosen = dict(seed=7, steps=3, cfg=3.0, sampler_name="euler", scheduler="normal", denoise=1.0) | options
+    chosen = dict(seed=7, steps=2, cfg=3.0, sampler_name="euler", scheduler="normal", denoise=1.0) | options
     latent = latent or {"samples": torch.zeros(batch, 4, *size)}
     return nodes.KSampler().sample(model, positive=positive, negative=negative, latent_image=latent, **chosen)[0][
         "samples"
@@ -150,6 +154,30 @@ def _sigma(step: float) -> float:
 def relative(a: Tensor, b: Tensor) -> float:
     """Greatest difference, as a share of the greatest value."""
     return float((a - b).abs().max() / b.abs().max())
+
+
+def at(source: Any, sigma: Tensor) -> Tensor:
+    """An AM_EXEMPLAR's latent at a noise level."""
+    return source.exemplar.trajectory.at(float(sigma))
+
+
+def differs(result: Tensor, *others: Tensor, by: float = 1e-3) -> bool:
+    """Finite, and far from each of the others."""
+    return bool(result.isfinite().all()) and all(relative(result, other) > by for other in others)
+
+
+def same(result: Tensor, other: Tensor, tolerance: float = TOLERANCE) -> bool:
+    return relative(result, other) <= tolerance
+
+
+def itself(x: Tensor, step: float, model: Any, target: LabelMap = STREET, control: Any = None, clean=None) -> Any:
+    """An exemplar whose latent at a timestep is a given target."""
+    from amadapter_core.hosts.comfy.exemplar import HostExemplar
+
+    sigma = sigma_at(model, step)
+    clean = torch.zeros_like(x) if clean is None else clean
+    trajectory = Trajectory(torch.cat([torch.zeros(1), sigma]), torch.cat([clean, x]))
+    return HostExemplar(Exemplar(trajectory, target), control)
 
 
 def truth(
