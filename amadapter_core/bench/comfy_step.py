@@ -2,9 +2,9 @@
 
 The step is the host's own call of its denoiser, conditionings, ControlNeXt, patches and all, within a sampling run.
 A *cold* step records the exemplar's keys and values, a *warm* one finds them where the run before left them. *Reused*
-is the second of two steps that share one result of the matcher. The first step of each run, which
-also prepares the label maps, does not count. ComfyUI runs with the attention it uses on GPUs;
-the one it takes on a CPU by itself is slower, so that the plain step would lose.
+is the second of two steps that share one result of the matcher. The first step of each run, which also prepares the
+label maps, does not count. ComfyUI runs with the attention it uses on GPUs; the one it takes on a CPU by itself is
+slower, so that the plain step would lose.
 """
 
 from __future__ import annotations
