@@ -79,13 +79,12 @@ def bench(
     found: dict[str, list[tuple[tuple[float, float], int]]] = {name: [] for name in cases}
     with torch.inference_mode():
         # Round by round, so that what else the machine does meets all cases alike.
-        for number in range(repeats + 1):
+        for number in range(repeats):
+            print(f"  round {number + 1} of {repeats}", flush=True)
             for name, patched in cases.items():
                 if name.endswith("cold bank"):
                     bank_store.clear()
-                one = second_step(name, patched)
-                if number:  # the first round is a warm-up
-                    found[name].append(one)
+                found[name].append(second_step(name, patched))
     for name, runs in found.items():
         times, peaks = zip(*runs, strict=True)
         yield name, Measurement.of(times, max(peaks))

@@ -11,12 +11,16 @@ import asyncio
 import importlib
 import importlib.util
 import sys
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parents[3]
 NAME = "comfyui_am_adapter"
+T = TypeVar("T")
 
 
 @cache
@@ -42,4 +46,10 @@ def pack_nodes() -> list[type]:
         extension = await load_pack().comfy_entrypoint()
         return await extension.get_node_list()
 
-    return asyncio.run(ask())
+    return finish(ask())
+
+
+def finish(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end, in a thread: a browser that tests drive has an event loop in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, coroutine).result()

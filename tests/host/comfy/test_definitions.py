@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.host.comfy.pack import pack_module, pack_nodes
+from tests.host.comfy.pack import finish, pack_module, pack_nodes
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("comfy_modules")]
 
@@ -71,13 +71,11 @@ async def load_with(replacements: tuple, monkeypatch: pytest.MonkeyPatch) -> lis
 def test_loading_registers_replacements_and_the_model_folder(
     monkeypatch: pytest.MonkeyPatch, model_folder: Path
 ) -> None:
-    import asyncio
-
     import folder_paths
     from comfy_api.v0_0_2 import io
 
     old = io.NodeReplace(new_node_id="AMAdapterApply", old_node_id="AMAdapterApplyOld")
-    assert asyncio.run(load_with((old,), monkeypatch)) == [old]
+    assert finish(load_with((old,), monkeypatch)) == [old]
     assert folder_paths.folder_names_and_paths["am_adapter"][0] == [str(model_folder / "am_adapter")]
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.host.comfy.pack import pack_module
+from tests.host.comfy.pack import finish, pack_module
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("comfy_modules", "model_folder")]
 
@@ -222,7 +222,6 @@ def test_a_label_map_becomes_a_mask() -> None:
 
 
 def test_a_picture_that_is_gone_is_refused_before_anything_runs(input_folder: Path, monkeypatch) -> None:
-    import asyncio
 
     import execution
     import nodes
@@ -237,7 +236,7 @@ def test_a_picture_that_is_gone_is_refused_before_anything_runs(input_folder: Pa
             "1": {"class_type": "AMAdapterLoadLabelMap", "inputs": {"image": image, **chosen}},
             "2": {"class_type": "AMAdapterLabelMapPreview", "inputs": {"labels": ["1", 0], "opacity": 0.5}},
         }
-        *_, found = asyncio.run(execution.validate_prompt("test", prompt, None))
+        *_, found = finish(execution.validate_prompt("test", prompt, None))
         return [error["details"] for entry in found.values() for error in entry["errors"]]
 
     assert validate("scene.png") == []
