@@ -172,7 +172,7 @@ def test_several_images_for_one_exemplar(host_server) -> None:
 
 def test_a_model_without_a_unet(host_server) -> None:
     prompt = graph(host_server, apply={"model": ["other", 0]})
-    prompt["other"] = {"class_type": "TinyTransformer", "inputs": {}}
+    prompt["other"] = {"class_type": "TinyTransformer", "inputs": {"seed": 0}}
     node, text = message(host_server, prompt)
     assert node == "apply"
     assert "Apply AM-Adapter: this model is a DiffusionTransformer without the UNet self-attention" in text

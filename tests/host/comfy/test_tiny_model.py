@@ -121,7 +121,7 @@ def test_the_pack_s_nodes_bring_the_classes_of_the_pack_under_test(tiny: ModuleT
     sys.modules[spec.name] = pack = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pack)
     made = {name: node().load(0) for name, node in pack.NODE_CLASS_MAPPINGS.items()}
-    assert list(made) == ["TinySD15Checkpoint", "TinyControlNet", "TinyControlNeXt", "TinyMatcher"]
+    assert list(made) == ["TinySD15Checkpoint", "TinyControlNet", "TinyControlNeXt", "TinyMatcher", "TinyTransformer"]
     assert len(made["TinySD15Checkpoint"]) == 3
     assert isinstance(made["TinyControlNeXt"][0].network, ControlNeXt)
     assert isinstance(made["TinyMatcher"][0].model, Matcher)

@@ -53,12 +53,12 @@ class TinyMatcher:
 class TinyTransformer:
     """A MODEL without a UNet."""
 
-    INPUT_TYPES = classmethod(lambda cls: {"required": {}})
+    INPUT_TYPES = classmethod(lambda cls: SEED)
     RETURN_TYPES = ("MODEL",)
     FUNCTION = "load"
     CATEGORY = "testing"
 
-    def load(self) -> tuple:
+    def load(self, seed: int) -> tuple:
         return (models.tiny_transformer(),)
 
 
