@@ -204,6 +204,11 @@ class KeysValues(NamedTuple):
     v: Tensor
 
 
+def rounded_as_published(hidden: Tensor) -> Tensor:
+    """The published code moves its bank of normalised hidden states [R, N, C] between branches in fp16."""
+    return hidden.to(torch.float16)
+
+
 Bank = dict[str, KeysValues]
 """Keys and values by attention site, at one sigma."""
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...exemplar import Bank, KeysValues, Trajectory
+from ...exemplar import Bank, KeysValues, Trajectory, rounded_as_published
 from .sites import Key, Sites
 
 
@@ -77,7 +77,7 @@ def record_published(
     hidden: dict[Key, Tensor] = {}
 
     def keep(n: Tensor, context: Tensor, value: Tensor, extra: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        hidden[(*extra["block"], extra["block_index"])] = n.to(torch.float16)
+        hidden[(*extra["block"], extra["block_index"])] = rounded_as_published(n)
         return n, context, value
 
     _run(model, trajectory, sigma, conditions, control, {}, {"attn1_patch": [keep]})

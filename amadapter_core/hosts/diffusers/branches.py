@@ -8,7 +8,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from ...attention import augmented_attention
-from ...exemplar import Bank, KeysValues
+from ...exemplar import Bank, KeysValues, rounded_as_published
 from ...matching import Matching
 from ...resampling import Grid
 from ...sites import Look, Site
@@ -44,13 +44,13 @@ class Structure:
 
 
 class PublishedAppearance:
-    """Keeps the normalised hidden states of both halves, rounded to fp16 as the published code moves them."""
+    """Keeps the normalised hidden states of both halves, rounded as the published code moves them."""
 
     def __init__(self) -> None:
         self.bank: dict[str, Tensor] = {}
 
     def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        self.bank[site.name] = hidden.to(torch.float16)
+        self.bank[site.name] = rounded_as_published(hidden)
         return F.scaled_dot_product_attention(q, k, v)
 
 

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.host
 LATENT = (16, 16)
 GUIDANCE = 5.0
 TOLERANCE = 1e-4
+ROUNDED_TOLERANCE = 5e-4
+"""Of published runs: where the hosts differ in the seventh digit, a value of the bank now and then falls on the other
+side of its rounding to fp16."""
 
 
 def scene(seed: int) -> LabelMap:
@@ -142,10 +145,19 @@ def test_four_euler_steps(twins: SimpleNamespace, mode: Mode) -> None:
     assert relative(here, there) <= TOLERANCE
 
 
+@pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_four_published_steps(twins: SimpleNamespace, mode: Mode) -> None:
+def test_four_published_steps(
+    twins: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, mode: Mode, rounded: bool
+) -> None:
     """The published loop denoises the exemplar along; where it goes is given to ComfyUI as the trajectory."""
+    from amadapter_core.hosts.comfy import recording
+    from amadapter_core.hosts.diffusers import branches
     from amadapter_core.hosts.diffusers.published import PublishedLoop
+
+    if not rounded:
+        for host in (recording, branches):
+            monkeypatch.setattr(host, "rounded_as_published", lambda hidden: hidden)
 
     loop = PublishedLoop(twins.unet, twins.scheduler.config, 4, GUIDANCE, matching(twins, mode, Variant.PUBLISHED))
     alphas = twins.scheduler.alphas_cumprod
@@ -159,7 +171,8 @@ def test_four_published_steps(twins: SimpleNamespace, mode: Mode) -> None:
     here = in_comfyui(
         twins, mode, Variant.PUBLISHED, Exemplar(trajectory, twins.labels), sigmas, x * (1 + sigmas[0] ** 2) ** 0.5
     )
-    assert relative(here * alphas[0] ** 0.5, steps[-1].latent) <= TOLERANCE
+    tolerance = ROUNDED_TOLERANCE if rounded else TOLERANCE
+    assert relative(here * alphas[0] ** 0.5, steps[-1].latent) <= tolerance
 
 
 def test_what_is_compared_is_the_method(twins: SimpleNamespace) -> None:

@@ -18,6 +18,7 @@ from amadapter_core.label_maps import LabelMap
 from amadapter_core.routing_rules import RoutingRules
 from tests.host.comfy.scene import (
     PARK,
+    PUBLISHED_TOLERANCE,
     SIZE,
     SQUARE,
     SQUARE_PARK,
@@ -479,13 +480,21 @@ def test_the_published_variant_runs_alone(model, matcher) -> None:
         patched(model, a, application(target=SQUARE))
 
 
+@pytest.mark.parametrize("rounded", [False, True])
 @pytest.mark.parametrize("mode", ["implicit", "categorical", "learned"])
-def test_the_published_variant_computes_what_the_diffusers_host_computes(tiny, model, matcher, mode: str) -> None:
+def test_the_published_variant_computes_what_the_diffusers_host_computes(
+    tiny, model, matcher, monkeypatch: pytest.MonkeyPatch, mode: str, rounded: bool
+) -> None:
+    from amadapter_core.hosts.comfy import recording
     from amadapter_core.hosts.comfy.application import match
+    from amadapter_core.hosts.diffusers import branches
     from amadapter_core.hosts.diffusers.branches import PublishedAppearance, PublishedStructure
     from amadapter_core.hosts.diffusers.sites import Sites
     from amadapter_core.matching import Variant
 
+    if not rounded:
+        for host in (recording, branches):
+            monkeypatch.setattr(host, "rounded_as_published", lambda hidden: hidden)
     source, x = exemplar(SQUARE_PARK), noisy((16, 16))
     given = {"matcher": matcher} if mode == "learned" else {}
     a = application(source, SQUARE, mode, variant=Variant.PUBLISHED, **given)
@@ -502,5 +511,5 @@ def test_the_published_variant_computes_what_the_diffusers_host_computes(tiny, m
         with sites.during(structure):
             noise = unet(mine, 500, context).sample
     for denoised, eps in zip(result, noise.flip(0), strict=True):
-        assert same(denoised, x - sigma * eps, 1e-3 if mode == "learned" else TOLERANCE)
+        assert same(denoised, x - sigma * eps, PUBLISHED_TOLERANCE if rounded else TOLERANCE)
     assert differs(result[0], predictions(model, x)[0])
