@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / "workflows").glob("*.json"))
+BYPASS = 4  # a node's mode in a saved workflow
 MINIMAL = ROOT / "workflows" / "minimal_exemplar_synthesis.json"
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
@@ -77,6 +78,16 @@ def test_no_node_covers_another(page, path: Path) -> None:
 def test_the_frontend_queues_what_our_converter_makes(page, host_server, path: Path) -> None:
     open_workflow(page, path)
     ours = host_server.workflow.to_prompt(host_server.workflow.read(path), host_server.object_info)
+    assert executed(page.evaluate(TO_PROMPT)) == executed(ours)
+
+
+def test_bypassing_the_node_hands_the_plain_model_on(page, host_server) -> None:
+    """As our converter has it, by which a bypassed node is compared with a removed one."""
+    open_workflow(page, MINIMAL)
+    page.evaluate("mode => { app.graph.nodes.find(n => n.type === 'AMAdapterApply').mode = mode; }", BYPASS)
+    graph = host_server.workflow.read(MINIMAL)
+    next(node for node in graph["nodes"] if node["type"] == "AMAdapterApply")["mode"] = BYPASS
+    ours = host_server.workflow.to_prompt(graph, host_server.object_info)
     assert executed(page.evaluate(TO_PROMPT)) == executed(ours)
 
 

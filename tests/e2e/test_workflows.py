@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from pathlib import Path
 
@@ -73,9 +74,30 @@ def test_it_makes_a_picture_and_the_same_one_again(host_server, path: Path) -> N
     assert np.array_equal(run(host_server, prompt, afresh=True), picture)
 
 
-def test_the_exemplar_matters(host_server) -> None:
-    prompt = tiny_prompt(host_server, ROOT / "workflows" / "minimal_exemplar_synthesis.json")
-    with_exemplar = run(host_server, prompt)
-    (apply,) = (node for node in prompt.values() if node["class_type"] == "AMAdapterApply")
-    apply["inputs"]["strength"] = 0.0
-    assert not np.array_equal(run(host_server, prompt), with_exemplar)
+def test_switched_off_bypassed_or_removed_it_is_the_plain_model(host_server) -> None:
+    graph = host_server.workflow.read(ROOT / "workflows" / "minimal_exemplar_synthesis.json")
+
+    def picture(change: str, **inputs: float) -> np.ndarray:
+        changed = copy.deepcopy(graph)
+        (apply,) = (node for node in changed["nodes"] if node["type"] == "AMAdapterApply")
+        if change == "bypass":
+            apply["mode"] = host_server.workflow.BYPASS
+        if change == "remove":
+            (model,) = (entry["link"] for entry in apply["inputs"] if entry["name"] == "model")
+            (source,) = (link for link in changed["links"] if link[0] == model)
+            for link in changed["links"]:
+                if link[1] == apply["id"]:
+                    link[1:3] = source[1:3]
+            changed["nodes"].remove(apply)
+        prompt = host_server.workflow.on_tiny_model(host_server.workflow.to_prompt(changed, host_server.object_info))
+        applied = [node for node in prompt.values() if node["class_type"] == "AMAdapterApply"]
+        assert len(applied) == (change not in ("bypass", "remove"))
+        for node in applied:
+            node["inputs"].update(inputs)
+        return run(host_server, prompt, afresh=True)
+
+    plain = picture("remove")
+    assert np.array_equal(picture("bypass"), plain)
+    assert np.array_equal(picture("set", strength=0.0), plain)
+    assert np.array_equal(picture("set", start_percent=1.0, end_percent=1.0), plain)
+    assert not np.array_equal(picture("set", strength=1.0), plain)
