@@ -117,7 +117,7 @@ def test_a_class_is_looked_for_in_its_region_and_takes_its_colours() -> None:
         view = view_of(picture, PYRAMID, pixels_of(target, wanted), (target, exemplar))
         assert view.heat.shape == (1, 8, 16)
         assert view.heat[..., looked_at].sum() == pytest.approx(1)
-        assert view.heat[..., looked_at].sum() == view.heat.sum()
+        assert torch.count_nonzero(view.heat[..., looked_at]) == torch.count_nonzero(view.heat) > 0
         assert torch.allclose(view.warped[..., :4, :], torch.tensor([0, 0, 1.0]).expand(1, 16, 4, 3))
         assert torch.allclose(view.warped[..., 4:, :], torch.tensor([1.0, 0, 0]).expand(1, 16, 4, 3))
         assert 0.05 < view.share.min() < view.share.max() < 0.95
