@@ -44,8 +44,11 @@ def bench(
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
     model = probe.sd15(dtype)
-    control = LabelMapControl(ControlNeXt(operations=probe.LAYERS).to(dtype).eval().requires_grad_(False))
-    matcher = managed(Matcher(operations=probe.LAYERS).to(dtype).eval().requires_grad_(False), disable_dynamic=True)
+    controlnext, network = (
+        probe.filled(kind(operations=probe.LAYERS)).to(dtype).eval().requires_grad_(False)
+        for kind in (ControlNeXt, Matcher)
+    )
+    control, matcher = LabelMapControl(controlnext), managed(network, disable_dynamic=True)
     palette = Palette.load("cityscapes19")
     target, labels = (LabelMap(blocky_ids(generator, size), palette) for _ in range(2))
     shape = (1, 4, size[0] // 8, size[1] // 8)
@@ -85,6 +88,9 @@ def bench(
                 if name.endswith("cold bank"):
                     bank_store.clear()
                 found[name].append(second_step(name, patched))
+    spoilt = [name for name, prediction in predictions.items() if not bool(prediction.isfinite().all())]
+    if spoilt:
+        raise FloatingPointError(f"bench: predictions of {', '.join(spoilt)} are not finite; their times mean nothing")
     for name, runs in found.items():
         times, peaks = zip(*runs, strict=True)
         yield name, Measurement.of(times, max(peaks))

@@ -50,22 +50,26 @@ def sd15(dtype: torch.dtype) -> Any:
     cast = comfy.model_management.unet_manual_cast(dtype, device, config.supported_inference_dtypes)
     config.set_inference_dtype(dtype, cast)
     model = comfy.model_base.BaseModel(config, device=comfy.model_management.unet_offload_device())
-    _fill(model.diffusion_model)
+    filled(model.diffusion_model)
     return managed(model.requires_grad_(False).eval(), disable_dynamic=True)
 
 
 @torch.no_grad()
-def _fill(unet: nn.Module) -> None:
-    """Weights under which activations keep their size; the layers come without any."""
+def filled(network: nn.Module) -> nn.Module:
+    """Give a network weights under which activations keep their size; ComfyUI's layers come without any.
+
+    :return: the network itself.
+    """
     generator = torch.Generator().manual_seed(0)
-    for parameter in unet.parameters():
+    for parameter in network.parameters():
         if parameter.ndim > 1:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * parameter[0].numel() ** -0.5)
-    for module in unet.modules():
+    for module in network.modules():
         if isinstance(module, (nn.GroupNorm, nn.LayerNorm)):
             module.weight.fill_(1)
         if getattr(module, "bias", None) is not None:
             module.bias.zero_()
+    return network
 
 
 class Calls(comfy.samplers.Sampler):
