@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -59,11 +59,19 @@ class Look:
         grids = [site.grid(size) for size in self.exemplars]
         return self.matching.bias(q, keys, site.grid(self.target), grids, site.block, scale)
 
-    def attend(self, site: Site, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, site: Site, q: Tensor, k: Tensor, v: Tensor, scale: float, observer: Observer | None = None
+    ) -> Tensor:
         """Augmented self-attention of the target: [B, H, Nq, D].
 
         :param q: [B, H, Nq, D]; k and v are its own, alike.
         """
         keys, values = self.keys_values(site, q)
         bias = self.bias(site, q, keys, scale)
+        if observer is not None:
+            observer(site, self, q, k, keys, bias, scale)
         return augmented_attention(q, k, v, join(keys, 2), join(values, 2), bias, scale=scale)
+
+
+Observer = Callable[[Site, Look, Tensor, Tensor, Sequence[Tensor], Bias | None, float], None]
+"""(site, look, q [B, H, Nq, D], own keys, keys of each exemplar, bias, scale) of every site a target passes."""

@@ -19,9 +19,9 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...matching import Mode, Variant
+from ...sites import Observer
 from .application import Application, Crop
 from .control import AREAS, LATENT
-from .reading import Observer
 from .run import ROLES, Roles, Run
 from .sites import sites_of
 

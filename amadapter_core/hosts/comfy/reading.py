@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...attention import augmented_attention
 from ...exemplar import Bank
-from ...matching import Bias, Grid, join
+from ...matching import Grid, join
 from ...sites import Look, Site
 from .application import Crop
 from .recording import merge_heads, split_heads
@@ -20,9 +20,6 @@ from .sites import Key
 
 if TYPE_CHECKING:
     from .run import Run
-
-Observer = Callable[[Site, Look, Tensor, Tensor, Sequence[Tensor], Bias | None, float], None]
-"""(site, look, q [B, H, Nq, D], own keys, keys of each exemplar, bias, scale) of every site a target passes."""
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ...label_maps import check_same_aspect
 from ...matching import Bias, Grid, Matching, Mode, Variant
-from ...sites import Look, Site
+from ...sites import Look, Observer, Site
 from . import bank_store
 from .application import Application, Crop, match
 from .passes import Passes
-from .reading import Chunk, Observer, Reading
+from .reading import Chunk, Reading
 from .sites import Sites, sites_of
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from ...attention import augmented_attention
 from ...exemplar import Bank, KeysValues, rounded_as_published
 from ...matching import Matching
 from ...resampling import Grid
-from ...sites import Look, Site
+from ...sites import Look, Observer, Site
 from .sites import split_heads
 
 
@@ -31,15 +31,17 @@ class Structure:
 
     :param look: at which exemplars, and how.
     :param unconditional: how many leading rows of the batch are unconditional.
+    :param observer: sees what the conditional rows attend with.
     """
 
-    def __init__(self, look: Look, unconditional: int):
+    def __init__(self, look: Look, unconditional: int, observer: Observer | None = None):
         self.look = look
         self.unconditional = unconditional
+        self.observer = observer
 
     def attend(self, site: Site, attn: Attention, hidden: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         u = self.unconditional
-        out = self.look.attend(site, q[u:], k[u:], v[u:], attn.scale)
+        out = self.look.attend(site, q[u:], k[u:], v[u:], attn.scale, self.observer)
         return torch.cat([F.scaled_dot_product_attention(q[:u], k[:u], v[:u]), out]) if u else out
 
 

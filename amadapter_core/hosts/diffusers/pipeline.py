@@ -19,6 +19,7 @@ from ...exemplar import Banks, Exemplar, Trajectory
 from ...label_maps import LabelMap, check_same_aspect, check_same_classes
 from ...matcher import Matcher
 from ...matching import Mode, PublishedMatching, Routing, SpatialMatching, Variant
+from ...sites import Observer
 from .augmentation import Augmentation, Source, invert_latent
 from .control import LabelControl
 from .noise import NoiseSchedule
@@ -141,6 +142,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
         controlnext_scale: float = 1.0,
         exemplar_options: dict[str, Any] | None = None,
         banks: Banks | None = None,
+        observer: Observer | None = None,
         num_inference_steps: int = 20,
         guidance_scale: float = 7.5,
         **kwargs: Any,
@@ -160,6 +162,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
             the sampler's own timesteps unless told.
         :param banks: keeps the exemplars' keys and values between calls (seed sweeps, many targets); yours to
             clear when the UNet's weights change, LoRA included.
+        :param observer: sees what the target attends with (variant SPATIAL), see `Augmentation`.
         :param kwargs: everything else StableDiffusionPipeline takes (negative_prompt, num_images_per_prompt,
             generator, latents, prompt_embeds, callback_on_step_end, output_type ...).
         """
@@ -217,6 +220,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
             target_control=self._control(target, (height, width), controlnext_scale),
             guided=guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None,
             banks=banks,
+            observer=observer,
         )
         with augmentation.attached():
             return super().__call__(prompt, height, width, **sampling)
