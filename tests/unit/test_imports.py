@@ -41,9 +41,11 @@ COMFY = {
     "server",
 }
 # A package that goes by another name than its distribution.
-IMPORTED_AS = {"faiss_cpu": "faiss", "pillow": "PIL"}
+IMPORTED_AS = {"faiss_cpu": "faiss", "pillow": "PIL", "pyyaml": "yaml"}
 # Commands choose a host when they run, so they may reach for one inside a function.
 COMMANDS = ("bench", "demo", "parity", "training")
+# What a host has to know of the demonstration: where its weights lie, and how words become tokens.
+OF_DEMO_CORE = ("files", "words")
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,8 @@ def layer_of(place: tuple[str, ...]) -> str:
         return "pack"
     if place[1:2] == ("hosts",):
         return f"hosts.{place[2]}" if place[2:3] in (("comfy",), ("diffusers",)) else "hosts"
+    if place[1:2] == ("demo",) and place[2:3] and place[2] in OF_DEMO_CORE:
+        return "core"
     if place[1:2] and place[1] in COMMANDS:
         return "command"
     return "core"

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...exemplar import Bank, Banks, Exemplar, Trajectory, digest, invert, sigma_of
 from ...matching import Matching
-from ...sites import Look
+from ...sites import Look, Observer
 from .branches import Appearance, Structure
 from .control import LabelControl, controlled
 from .noise import NoiseSchedule
@@ -48,6 +48,7 @@ class Augmentation:
     :param guided: whether batches are [unconditional, conditional] halves (classifier-free guidance).
     :param banks: where keys and values are kept between calls; the caller clears it when the UNet's weights
         change (LoRA included). None keeps them for this augmentation alone.
+    :param observer: sees what the target's conditional rows attend with, at every site of every call.
     """
 
     def __init__(
@@ -60,12 +61,13 @@ class Augmentation:
         target_control: LabelControl | None = None,
         guided: bool = True,
         banks: Banks | None = None,
+        observer: Observer | None = None,
     ):
         if matching.exemplars != len(sources):
             raise ValueError(f"Augmentation: matching of {matching.exemplars} exemplars with {len(sources)} sources")
         self.unet, self.schedule, self.matching = unet, schedule, matching
         self.sources = [sources[i] for i in matching.active]
-        self.target_control, self.guided = target_control, guided
+        self.target_control, self.guided, self.observer = target_control, guided, observer
         self.banks = Banks() if banks is None else banks
         self.sites = Sites(unet)
         self._keys = [_key(source) for source in self.sources]
@@ -74,8 +76,13 @@ class Augmentation:
 
     @contextmanager
     def attached(self) -> Iterator[Augmentation]:
-        """While inside, every call of the UNet is augmented."""
+        """While inside, every call of the UNet is augmented.
+
+        With gradient checkpointing the backward pass has to be inside as well, before the next call: it runs the
+        sites once more.
+        """
         with self.sites.installed(), ExitStack() as hooks:
+            hooks.callback(self._end)
             before = self.unet.register_forward_pre_hook(self._before, with_kwargs=True)
             hooks.callback(before.remove)
             after = self.unet.register_forward_hook(self._after, always_call=True)
@@ -85,6 +92,7 @@ class Augmentation:
     def _before(self, unet: UNet2DConditionModel, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self._within:
             return
+        self._end()
         call = dict(zip(("sample", "timestep", "encoder_hidden_states"), args, strict=False)) | kwargs
         timestep = float(torch.as_tensor(call["timestep"]).flatten()[0])
         sample = call["sample"]
@@ -98,11 +106,17 @@ class Augmentation:
         if banks:
             unconditional = len(sample) // 2 if self.guided else 0
             sizes = [source.exemplar.size for source in self.sources]
-            branch = Structure(Look(self.matching, banks, tuple(sample.shape[-2:]), sizes), unconditional)
+            look = Look(self.matching, banks, tuple(sample.shape[-2:]), sizes)
+            branch = Structure(look, unconditional, self.observer)
             self._pass.enter_context(self.sites.during(branch))
 
     def _after(self, *_: Any) -> None:
-        if not self._within and self._pass is not None:
+        if not self._within and not (torch.is_grad_enabled() and self.unet.is_gradient_checkpointing):
+            self._end()
+
+    def _end(self) -> None:
+        """Close the present pass, if there is one."""
+        if self._pass is not None:
             self._pass.close()
             self._pass = None
 

@@ -35,14 +35,15 @@ class LabelControl:
         # One layout whatever the batch: another takes other kernels, and an image would round by its neighbours.
         return cls(network, colours.to(network.device, network.dtype).contiguous(), scale)
 
-    def feature(self, timestep: float) -> Tensor:
-        """[B, C, H/8, W/8] at a timestep."""
-        return self.network(self.colours, torch.tensor([timestep], device=self.colours.device))
+    def feature(self, timestep: float | Tensor) -> Tensor:
+        """[B, C, H/8, W/8] at a timestep, or at one [B] for each colour map."""
+        timestep = torch.as_tensor(timestep, device=self.colours.device).reshape(-1)
+        return self.network(self.colours, timestep)
 
 
 @contextmanager
 def controlled(
-    unet: UNet2DConditionModel, control: LabelControl | None, timestep: float, guided: bool = False
+    unet: UNet2DConditionModel, control: LabelControl | None, timestep: float | Tensor, guided: bool = False
 ) -> Iterator[None]:
     """Within the block, every pass of the UNet takes the label map in; afterwards nothing is left of it.
 

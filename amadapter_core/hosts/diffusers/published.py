@@ -19,6 +19,7 @@ from ...exemplar import ddim_move
 from ...matching import Matching
 from .branches import PublishedAppearance, PublishedStructure
 from .control import LabelControl, controlled
+from .noise import NoiseSchedule
 from .sites import Branch, Sites
 
 
@@ -54,9 +55,9 @@ class PublishedLoop:
             set_alpha_to_one=False,
             clip_sample=False,
             thresholding=False,
-            prediction_type="epsilon",
         )
         scheduler.set_timesteps(steps)
+        self._schedule = NoiseSchedule(scheduler)
         self.timesteps = [int(t) for t in scheduler.timesteps]
         self._alphas = scheduler.alphas_cumprod
         self._stride = len(self._alphas) // steps
@@ -74,7 +75,8 @@ class PublishedLoop:
         latents = [latent]
         for t in reversed(self.timesteps):
             at, before = self._levels(t)
-            noise = self.unet(latents[-1], t, encoder_hidden_states=empty, return_dict=False)[0]
+            output = self.unet(latents[-1], t, encoder_hidden_states=empty, return_dict=False)[0]
+            noise = self._schedule.noise(output, latents[-1], t)
             latents.append(ddim_move(latents[-1], noise, before, at))
         return latents
 
@@ -109,4 +111,4 @@ class PublishedLoop:
         with controlled(self.unet, control, t), self.sites.during(branch):
             output = self.unet(torch.cat([x, x]), t, encoder_hidden_states=context, return_dict=False)[0]
         negative, positive = output.chunk(2)
-        return negative + self.guidance * (positive - negative)
+        return self._schedule.noise(negative + self.guidance * (positive - negative), x, t)

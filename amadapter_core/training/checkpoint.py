@@ -1,0 +1,148 @@
+"""Checkpoints of a run: folders that appear whole or not at all, the last few of which are kept.
+
+step-00001500/
+  model.safetensors, model_1.safetensors     the networks that learn, in the published layout
+  state.json                                 step, unfinished sums of the log, settings
+  resume/                                    what else is needed to go on: moments, moving average, scaler
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..checkpoints import CheckpointError, save, save_tensors
+from .schedule import Average
+from .task import Part, Task
+
+
+@dataclass
+class Progress:
+    """How far a run is.
+
+    :param step: steps taken.
+    :param sums: sums of the values logged since the last row, and how many.
+    """
+
+    step: int
+    sums: dict[str, float]
+    count: int
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The finished checkpoints of a run, oldest first."""
+    return sorted(path for path in folder.glob("step-*") if (path / "state.json").is_file())
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return folder / f"step-{step:08d}"
+
+
+def save_checkpoint(
+    folder: Path,
+    task: Task,
+    progress: Progress,
+    optimiser: Any,
+    average: Average | None,
+    scaler: Any,
+    keep: int,
+) -> None:
+    """Write a checkpoint beside the others and remove the oldest ones.
+
+    :param folder: of the run's checkpoints.
+    """
+    final = checkpoint_folder(folder, progress.step)
+    partial = folder / f".{final.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "resume").mkdir(parents=True)
+    metadata = metadata_of(task, progress.step)
+    for part in task.parts.values():
+        save_part(partial / part.file, part, metadata, task.variant)
+    if average is not None:
+        save_tensors(partial / "resume" / "average.safetensors", average.state_dict(), metadata)
+    torch.save(optimiser.state_dict(), partial / "resume" / "optimiser.pt")
+    state = {
+        "step": progress.step,
+        "sums": progress.sums,
+        "count": progress.count,
+        "scaler": None if scaler is None else scaler.state_dict(),
+        "config": json.loads(task.config.to_json()),
+    }
+    (partial / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(partial, final)
+    for old in checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+
+
+def load_checkpoint(folder: Path, task: Task, optimiser: Any, average: Average | None, scaler: Any) -> Progress:
+    """Go on where a checkpoint stopped.
+
+    :param folder: of one checkpoint.
+    :raises CheckpointError: when it was made by a run with other settings of what is learned.
+    """
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    _check_same_run(folder, state["config"], task)
+    for part in task.parts.values():
+        _load_part(folder / part.file, part)
+    if average is not None:
+        average.load_state_dict(load_file(folder / "resume" / "average.safetensors"))
+    optimiser.load_state_dict(torch.load(folder / "resume" / "optimiser.pt", map_location="cpu", weights_only=True))
+    if scaler is not None and state["scaler"]:
+        scaler.load_state_dict(state["scaler"])
+    return Progress(state["step"], state["sums"], state["count"])
+
+
+def save_part(path: Path, part: Part, metadata: dict[str, str], variant: str | None = None) -> None:
+    """Write one network: by its kind where the pack's loaders know it, else as plain tensors."""
+    state = part.state_dict()
+    if part.kind is None:
+        save_tensors(path, state, metadata)
+    else:
+        by_block = {"am_adapter.by_block": "true"} if getattr(part.network, "by_block", False) else {}
+        save(path, state, part.kind, metadata | by_block, variant=variant)
+
+
+def metadata_of(task: Task, step: int) -> dict[str, str]:
+    """What the header of a trained file says of its training."""
+    return {
+        "am_adapter.task": task.config.task,
+        "am_adapter.step": str(step),
+        "am_adapter.config": task.config.to_json(),
+    }
+
+
+def _load_part(path: Path, part: Part) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"training: {path.parent} has no {path.name}; it belongs to another task, or is damaged")
+    state: dict[str, Tensor] = load_file(path)
+    missing = part.state_dict().keys() - state.keys()
+    if missing:
+        raise CheckpointError(f"training: {path} lacks {len(missing)} tensors, first {sorted(missing)[0]}")
+    try:
+        part.network.load_state_dict(state, strict=part.whole)
+    except RuntimeError as error:
+        raise CheckpointError(f"training: {path} does not fit the network of this run: {error}") from error
+
+
+def _check_same_run(folder: Path, former: dict[str, Any], task: Task) -> None:
+    """The settings that decide what the next step computes have to be the same."""
+    present = json.loads(task.config.to_json())
+    fixed = ("task", "model", "seed", "batch", "data", "autoencoder", "structure", "matcher", "segmenter")
+    changed = [name for name in fixed if name in former and former[name] != present[name]]
+    if changed:
+        told = "; ".join(f"{name} was {former[name]} and is {present[name]}" for name in changed)
+        raise CheckpointError(
+            f"training: {folder} was made with other settings ({told}). Go on with the former ones, or name "
+            "another output"
+        )
