@@ -1,6 +1,7 @@
 """Write the example workflows, `workflows/*.json`, as ComfyUI's frontend saves them.
 
-A workflow is described by what it joins; where its nodes stand follows from the groups they belong to.
+A workflow is described by what it joins; where its nodes stand follows from the groups they belong to. Each comes on
+Stable Diffusion 1.5 and, once its weights are there, as `demo_*.json` on the demonstration family.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-WORKFLOWS = Path(__file__).resolve().parents[1] / "workflows"
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = ROOT / "workflows"
+DEMO_DESCRIPTION = ROOT / "amadapter_core" / "demo" / "weights" / "family.json"
 PACK = "am-adapter"
 CORE = "comfy-core"
 
@@ -90,6 +93,12 @@ SCHEMAS = {
     "PreviewImage": Schema("images:IMAGE", {}, ""),
     "SaveImage": Schema("images:IMAGE", {"filename_prefix": "am_adapter"}, ""),
     "MarkdownNote": Schema("", {"text": ""}, ""),
+    "RescaleCFG": Schema("model:MODEL", {"multiplier": 0.7}, "MODEL:MODEL"),
+    "AMAdapterLoadDemo": Schema(
+        "",
+        {"matcher_variant": "spatial"},
+        "model:MODEL clip:CLIP vae:VAE control_net:CONTROL_NET matcher:AM_MATCHER",
+    ),
     "AMAdapterLoadControlNeXt": Schema("", {"control_net_name": ""}, "control_net:CONTROL_NET"),
     "AMAdapterLoadMatcher": Schema("", {"matcher_name": ""}, "matcher:AM_MATCHER"),
     "AMAdapterLoadUNet": Schema("", {"unet_name": "", "weight_dtype": "default"}, "model:MODEL"),
@@ -165,8 +174,66 @@ DOWNLOADS = {
     CANNY: ("controlnet", f"{CONTROLNETS}/{CANNY}"),
 }
 
-POSITIVE = "a street with houses, trees and cars, detailed"
-NEGATIVE = "blurry, low quality, text"
+
+@dataclass(frozen=True)
+class Family:
+    """The models that a workflow runs on, and what goes with them.
+
+    :param prefix: of the workflows' names; inputs that of the pictures'.
+    :param palette: the colours of the label maps.
+    :param side: of the pictures in pixels.
+    :param positive: prompt by the light of the exemplar.
+    :param sampling: values of the sampler, where they are not the usual ones.
+    :param cars: of the exemplar, for the right and the left car of the target.
+    :param about: a sentence for the notes.
+    """
+
+    prefix: str
+    inputs: str
+    palette: str
+    side: int
+    positive: dict[str, str]
+    negative: str
+    sampling: dict
+    cars: tuple[str, str]
+    about: str
+
+    @property
+    def stock(self) -> bool:
+        """Whether it is Stable Diffusion 1.5."""
+        return not self.prefix
+
+
+SD15 = Family(
+    prefix="",
+    inputs="am_",
+    palette="ade20k150",
+    side=512,
+    positive=dict.fromkeys(("day", "dusk"), "a street with houses, trees and cars, detailed"),
+    negative="blurry, low quality, text",
+    sampling={},
+    cars=("white_car", "red_car"),
+    about="",
+)
+
+
+def demonstration(side: int) -> Family:
+    """The family that comes along.
+
+    :param side: of the pictures it was trained on.
+    """
+    return Family(
+        prefix="demo_",
+        inputs="am_demo_",
+        palette="cityscapes19",
+        side=side,
+        positive={"day": "a street by day in clear weather", "dusk": "a street at dusk under clouds"},
+        negative="",
+        sampling={"steps": 20, "cfg": 2.0},
+        cars=("left_car", "right_car"),
+        about="\n\nThis runs on the small model that comes with the pack, which knows drawn streets alone: nothing "
+        "has to be downloaded.",
+    )
 
 
 @dataclass
@@ -332,16 +399,20 @@ class Models:
     clip: tuple[Node, int]
     vae: tuple[Node, int]
     control_net: tuple[Node, int]
+    matcher: tuple[Node, int] | None = None
 
 
-def load_models(w: Workflow) -> Models:
+def load_models(w: Workflow, family: Family) -> Models:
+    if not family.stock:
+        demo = w.add("AMAdapterLoadDemo")
+        return Models(*(demo[name] for name in ("model", "clip", "vae", "control_net", "matcher")))
     checkpoint = w.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
     control_net = w.add("ControlNetLoader", "Segmentation ControlNet", control_net_name=SEGMENTATION)
     return Models(checkpoint["MODEL"], checkpoint["CLIP"], checkpoint["VAE"], control_net["CONTROL_NET"])
 
 
-def note(w: Workflow, text: str) -> None:
-    w.add("MarkdownNote", "About this workflow", text=text)
+def note(w: Workflow, family: Family, text: str) -> None:
+    w.add("MarkdownNote", "About this workflow", text=text + family.about)
 
 
 @dataclass
@@ -351,9 +422,13 @@ class Prompts:
     empty: tuple[Node, int]
 
 
-def prompts(w: Workflow, models: Models, positive: str = POSITIVE) -> Prompts:
+def prompts(w: Workflow, family: Family, models: Models, light: str = "day") -> Prompts:
     with w.group("Prompts", "models", below=True):
-        texts = [("Prompt", positive), ("Negative prompt", NEGATIVE), ("Empty prompt for the exemplar", "")]
+        texts = [
+            ("Prompt", family.positive[light]),
+            ("Negative prompt", family.negative),
+            ("Empty prompt for the exemplar", ""),
+        ]
         nodes = [w.add("CLIPTextEncode", title, clip=models.clip, text=text) for title, text in texts]
     return Prompts(*(node["CONDITIONING"] for node in nodes))
 
@@ -364,17 +439,20 @@ class Exemplar:
     labels: Node
 
 
-def load_exemplar(w: Workflow, name: str, title: str, palette: str = "ade20k150") -> Exemplar:
+def load_exemplar(w: Workflow, family: Family, name: str, title: str) -> Exemplar:
     with w.group(title, "labels"):
-        image = w.add("LoadImage", "Exemplar", image=f"am_{name}.png")
-        labels = w.add(
-            "AMAdapterLoadLabelMap", "Exemplar's label map", image=f"am_{name}_{palette}.png", palette=palette
-        )
+        image = w.add("LoadImage", "Exemplar", image=f"{family.inputs}{name}.png")
+        labels = load_target(w, family, name, "Exemplar's label map")
     return Exemplar(image, labels)
 
 
-def load_target(w: Workflow, name: str, title: str = "Target's label map", palette: str = "ade20k150") -> Node:
-    return w.add("AMAdapterLoadLabelMap", title, image=f"am_{name}_{palette}.png", palette=palette)
+def load_target(w: Workflow, family: Family, name: str, title: str = "Target's label map") -> Node:
+    file = f"{family.inputs}{name}_{family.palette}.png"
+    return w.add("AMAdapterLoadLabelMap", title, image=file, palette=family.palette)
+
+
+def empty_latent(w: Workflow, family: Family) -> Node:
+    return w.add("EmptyLatentImage", width=family.side, height=family.side)
 
 
 def encode(w: Workflow, models: Models, texts: Prompts, exemplar: Exemplar, name: str = "exemplar") -> Node:
@@ -401,7 +479,9 @@ def control(w: Workflow, models: Models, texts: Prompts, target: Node, title: st
     )
 
 
-def sample(w: Workflow, models: Models, model: Node, controlled: Node, latent: tuple[Node, int], **values) -> Node:
+def sample(
+    w: Workflow, family: Family, models: Models, model: Node, controlled: Node, latent: tuple[Node, int], **values
+) -> Node:
     """Add a sampler and its decoder; return the decoder."""
     sampler = w.add(
         "KSampler",
@@ -409,6 +489,7 @@ def sample(w: Workflow, models: Models, model: Node, controlled: Node, latent: t
         positive=controlled["positive"],
         negative=controlled["negative"],
         latent_image=latent,
+        **family.sampling,
         **values,
     )
     return w.add("VAEDecode", samples=sampler["LATENT"], vae=models.vae)
@@ -427,26 +508,33 @@ def save(w: Workflow, exemplar: Exemplar, target: Node, result: Node) -> None:
 
 # The workflows
 
+COLOURS_OF_LABEL_MAPS = {
+    "ade20k150": "Label maps are in the colours of ADE20K, which the segmentation ControlNet was trained on. Other "
+    "colours (Cityscapes') still show it the shapes, but not the classes.",
+    "cityscapes19": "Label maps are in the colours of Cityscapes, which ControlNeXt was trained on. Other colours "
+    "still show it the shapes, but not the classes.",
+}
 
-def minimal_exemplar_synthesis() -> Workflow:
-    w = Workflow("minimal_exemplar_synthesis")
+
+def minimal_exemplar_synthesis(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}minimal_exemplar_synthesis")
     with w.group("Models", "models"):
-        models = load_models(w)
+        models = load_models(w, family)
         note(
             w,
+            family,
             "## Exemplar-based synthesis\n\n"
             "The target's label map says **what is where**, the exemplar says **how it looks**. Mode `categorical`: "
             "road looks at road, car at car; no trained AM-Adapter weights are needed.\n\n"
-            "Label maps are in the colours of ADE20K, which the segmentation ControlNet was trained on. Other "
-            "colours (Cityscapes') still show it the shapes, but not the classes.\n\n"
-            "The pictures named `am_*.png` come from `workflows/inputs` of this pack: copy them to ComfyUI's "
-            "`input` folder.",
+            f"{COLOURS_OF_LABEL_MAPS[family.palette]}\n\n"
+            f"The pictures named `{family.inputs}*.png` come from `workflows/inputs` of this pack: copy them to "
+            "ComfyUI's `input` folder.",
         )
-    texts = prompts(w, models)
-    exemplar = load_exemplar(w, "exemplar_day", "Exemplar: how it looks")
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
     with w.group("Target: what is where", "labels"):
-        target = load_target(w, "target_avenue")
-        latent = w.add("EmptyLatentImage")
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
     with w.group("AM-Adapter", "adapter"):
         encoded = encode(w, models, texts, exemplar)
         applied = w.add(
@@ -454,20 +542,21 @@ def minimal_exemplar_synthesis() -> Workflow:
         )
     with w.group("Sampling", "sampling"):
         controlled = control(w, models, texts, target)
-        result = sample(w, models, applied, controlled, latent["LATENT"])
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
     save(w, exemplar, target, result)
     return w
 
 
-def lora_and_controlnet() -> Workflow:
-    w = Workflow("lora_and_controlnet")
+def lora_and_controlnet(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}lora_and_controlnet")
     with w.group("Models", "models"):
-        models = load_models(w)
+        models = load_models(w, family)
         canny = w.add("ControlNetLoader", "Canny ControlNet", control_net_name=CANNY)
         lora = w.add("LoraLoader", model=models.model, clip=models.clip, lora_name="your_style_lora.safetensors")
         models.model, models.clip = lora["MODEL"], lora["CLIP"]
         note(
             w,
+            family,
             "## With a LoRA and a second ControlNet\n\n"
             "AM-Adapter patches the MODEL, so it goes **after** the LoRA, and both branches, the exemplar's and the "
             "target's, use it. Encode the exemplar with the same MODEL.\n\n"
@@ -475,12 +564,12 @@ def lora_and_controlnet() -> Workflow:
             "edges belong to the target.\n\n"
             "Choose a LoRA of your own for SD1.5, or bypass the node.",
         )
-    texts = prompts(w, models)
-    exemplar = load_exemplar(w, "exemplar_day", "Exemplar: how it looks")
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
     with w.group("Target: what is where", "labels"):
-        target = load_target(w, "target_avenue")
+        target = load_target(w, family, "target_avenue")
         picture = w.add("LoadImage", "Picture with the target's edges", image="am_target_avenue.png")
-        latent = w.add("EmptyLatentImage")
+        latent = empty_latent(w, family)
     with w.group("AM-Adapter", "adapter"):
         encoded = encode(w, models, texts, exemplar)
         applied = w.add(
@@ -500,28 +589,73 @@ def lora_and_controlnet() -> Workflow:
             end_percent=0.6,
         )
     with w.group("Sampling", "sampling"):
-        result = sample(w, models, applied, controlled, latent["LATENT"])
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
     save(w, exemplar, target, result)
     return w
 
 
-def two_exemplars_class_routing() -> Workflow:
-    w = Workflow("two_exemplars_class_routing")
+def patched_model_two_controls(family: Family) -> Workflow:
+    """What `lora_and_controlnet` shows, for a family that has neither LoRAs nor a second ControlNet."""
+    w = Workflow(f"{family.prefix}lora_and_controlnet")
     with w.group("Models", "models"):
-        models = load_models(w)
+        models = load_models(w, family)
+        rescaled = w.add("RescaleCFG", model=models.model)
+        models.model = rescaled["MODEL"]
         note(
             w,
+            family,
+            "## With another patch of the MODEL and a second ControlNet\n\n"
+            "AM-Adapter goes **after** whatever else patches the MODEL: here *RescaleCFG*, in a workflow on SD1.5 a "
+            "LoRA. Encode the exemplar with the same MODEL.\n\n"
+            "ControlNets are chained as always. The second one here is the same ControlNeXt once more, weakly and "
+            "early: the layout is followed more closely.",
+        )
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
+    with w.group("Target: what is where", "labels"):
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
+    with w.group("AM-Adapter", "adapter"):
+        encoded = encode(w, models, texts, exemplar)
+        applied = w.add(
+            "AMAdapterApply", model=models.model, exemplar=encoded["exemplar"], target_labels=target["labels"]
+        )
+    with w.group("ControlNets", "models"):
+        controlled = control(w, models, texts, target, "Apply ControlNeXt")
+        controlled = w.add(
+            "ControlNetApplyAdvanced",
+            "Apply it again, early",
+            positive=controlled["positive"],
+            negative=controlled["negative"],
+            control_net=models.control_net,
+            image=target["colours"],
+            strength=0.3,
+            end_percent=0.4,
+        )
+    with w.group("Sampling", "sampling"):
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
+    save(w, exemplar, target, result)
+    return w
+
+
+def two_exemplars_class_routing(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}two_exemplars_class_routing")
+    with w.group("Models", "models"):
+        models = load_models(w, family)
+        note(
+            w,
+            family,
             "## Two exemplars, chosen by class\n\n"
             "Sky and road look like dusk, everything else like day. Each exemplar has its own *Apply AM-Adapter*, "
             "chained through MODEL, and its own *Class Routing* that says which classes it serves and how much.\n\n"
             "One rule per line; `*` stands for every class that no rule names, which otherwise keep strength 1.",
         )
-    texts = prompts(w, models)
-    day = load_exemplar(w, "exemplar_day", "Exemplar 1: day")
-    dusk = load_exemplar(w, "exemplar_dusk", "Exemplar 2: dusk")
+    texts = prompts(w, family, models)
+    day = load_exemplar(w, family, "exemplar_day", "Exemplar 1: day")
+    dusk = load_exemplar(w, family, "exemplar_dusk", "Exemplar 2: dusk")
     with w.group("Target: what is where", "labels"):
-        target = load_target(w, "target_park")
-        latent = w.add("EmptyLatentImage")
+        target = load_target(w, family, "target_park")
+        latent = empty_latent(w, family)
     with w.group("Day, without sky and road", "adapter"):
         day_encoded = encode(w, models, texts, day, "day")
         day_rules = w.add("AMAdapterClassRouting", rules="sky = 0\nroad = 0")
@@ -544,33 +678,37 @@ def two_exemplars_class_routing() -> Workflow:
         )
     with w.group("Sampling", "sampling"):
         controlled = control(w, models, texts, target)
-        result = sample(w, models, applied, controlled, latent["LATENT"])
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
     save(w, dusk, target, result)
     return w
 
 
-def region_pairs() -> Workflow:
-    w = Workflow("region_pairs")
+def region_pairs(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}region_pairs")
+    white, red = (car.replace("_", " ") for car in family.cars)
     with w.group("Models", "models"):
-        models = load_models(w)
+        models = load_models(w, family)
         note(
             w,
+            family,
             "## This car looks like that car\n\n"
             "A *Region Pair* joins a region of the target with a region of the exemplar; each is a mask. Pairs are "
             "chained. Everything outside the pairs is matched by class.\n\n"
-            "Here the target's right car takes after the exemplar's white car, the left one after the red car. Draw "
+            f"Here the target's right car takes after the exemplar's {white}, the left one after the {red}. Draw "
             "masks of your own with *Open in MaskEditor*, or take them from *Label Map to Mask*.",
         )
-    texts = prompts(w, models)
-    exemplar = load_exemplar(w, "exemplar_day", "Exemplar: how it looks")
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
     with w.group("Target: what is where", "labels"):
-        target = load_target(w, "target_avenue")
-        latent = w.add("EmptyLatentImage")
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
     pairs = []
-    for title, of_target, of_exemplar in (("Pair 1", "right_car", "white_car"), ("Pair 2", "left_car", "red_car")):
-        with w.group(title, "labels"):
+    for number, (of_target, of_exemplar) in enumerate(zip(("right_car", "left_car"), family.cars, strict=True), 1):
+        with w.group(f"Pair {number}", "labels"):
             masks = [
-                w.add("LoadImageMask", f"{owner}: {part.replace('_', ' ')}", image=f"am_{file}_{part}.png")["MASK"]
+                w.add("LoadImageMask", f"{owner}: {part.replace('_', ' ')}", image=f"{family.inputs}{file}_{part}.png")[
+                    "MASK"
+                ]
                 for owner, file, part in (
                     ("Target", "target_avenue", of_target),
                     ("Exemplar", "exemplar_day", of_exemplar),
@@ -589,27 +727,28 @@ def region_pairs() -> Workflow:
         )
     with w.group("Sampling", "sampling"):
         controlled = control(w, models, texts, target)
-        result = sample(w, models, applied, controlled, latent["LATENT"])
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
     save(w, exemplar, target, result)
     return w
 
 
-def image_to_image() -> Workflow:
-    w = Workflow("image_to_image")
+def image_to_image(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}image_to_image")
     with w.group("Models", "models"):
-        models = load_models(w)
+        models = load_models(w, family)
         note(
             w,
+            family,
             "## Appearance of X, picture Y\n\n"
             "Sampling starts from the latent of a picture Y and repaints it with the exemplar's appearance. "
             "`denoise` says how far: at 0.5 Y's own colours still show, at 0.9 little but its layout is left.\n\n"
             "The label map must belong to Y.",
         )
-    texts = prompts(w, models)
-    exemplar = load_exemplar(w, "exemplar_dusk", "Exemplar X: how it looks")
+    texts = prompts(w, family, models, "dusk")
+    exemplar = load_exemplar(w, family, "exemplar_dusk", "Exemplar X: how it looks")
     with w.group("Picture Y: what is where", "labels"):
-        picture = w.add("LoadImage", "Picture Y", image="am_target_avenue.png")
-        target = load_target(w, "target_avenue", "Y's label map")
+        picture = w.add("LoadImage", "Picture Y", image=f"{family.inputs}target_avenue.png")
+        target = load_target(w, family, "target_avenue", "Y's label map")
     with w.group("AM-Adapter", "adapter"):
         encoded = encode(w, models, texts, exemplar)
         applied = w.add(
@@ -618,28 +757,29 @@ def image_to_image() -> Workflow:
     with w.group("Sampling", "sampling"):
         controlled = control(w, models, texts, target)
         latent = w.add("VAEEncode", pixels=picture["IMAGE"], vae=models.vae)
-        result = sample(w, models, applied, controlled, latent["LATENT"], denoise=0.75)
+        result = sample(w, family, models, applied, controlled, latent["LATENT"], denoise=0.75)
     save(w, exemplar, target, result)
     return w
 
 
-def segmentation_editing() -> Workflow:
-    w = Workflow("segmentation_editing")
+def segmentation_editing(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}segmentation_editing")
     with w.group("Models", "models"):
-        models = load_models(w)
+        models = load_models(w, family)
         note(
             w,
+            family,
             "## Edit a picture by editing its label map\n\n"
             "The first pass makes a picture from the label map. Then a car and a tree are painted into the label "
             "map; *Label Map to Mask* finds **what changed**, and only that is sampled anew, with the same "
             "exemplar. The rest of the picture stays.\n\n"
             "Grow the mask when seams show.",
         )
-    texts = prompts(w, models)
-    exemplar = load_exemplar(w, "exemplar_day", "Exemplar: how it looks")
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
     with w.group("Target, before the edit", "labels"):
-        before = load_target(w, "target_avenue", "Label map before")
-        latent = w.add("EmptyLatentImage")
+        before = load_target(w, family, "target_avenue", "Label map before")
+        latent = empty_latent(w, family)
     with w.group("First picture", "adapter"):
         encoded = encode(w, models, texts, exemplar)
         applied = w.add(
@@ -647,11 +787,11 @@ def segmentation_editing() -> Workflow:
         )
     with w.group("First sampling", "sampling"):
         controlled = control(w, models, texts, before)
-        first = sample(w, models, applied, controlled, latent["LATENT"])
+        first = sample(w, family, models, applied, controlled, latent["LATENT"])
         first_latent = w.nodes[-2]["LATENT"]
         w.add("PreviewImage", "First picture", images=first["IMAGE"])
     with w.group("Target, after the edit", "labels"):
-        after = load_target(w, "target_avenue_edited", "Label map after")
+        after = load_target(w, family, "target_avenue_edited", "Label map after")
         changed = w.add("AMAdapterLabelMapToMask", labels=after["labels"], changed_from=before["labels"])
         grown = w.add("GrowMask", mask=changed["mask"])
         w.add("MaskPreview", "What is sampled anew", mask=grown["MASK"])
@@ -662,34 +802,33 @@ def segmentation_editing() -> Workflow:
         controlled = control(w, models, texts, after)
         masked = w.add("SetLatentNoiseMask", samples=first_latent, mask=grown["MASK"])
     with w.group("Second sampling", "sampling", below=True):
-        result = sample(w, models, applied, controlled, masked["LATENT"])
+        result = sample(w, family, models, applied, controlled, masked["LATENT"])
     save(w, exemplar, after, result)
     return w
 
 
-def trained_matcher() -> Workflow:
-    palette = "cityscapes19"
-    w = Workflow("trained_matcher")
+def trained_matcher(family: Family) -> Workflow:
+    family = replace(family, palette="cityscapes19")
+    w = Workflow(f"{family.prefix}trained_matcher")
     with w.group("Models", "models"):
-        checkpoint = w.add("CheckpointLoaderSimple", "Text encoder and VAE", ckpt_name=CHECKPOINT)
-        unet = w.add("AMAdapterLoadUNet", unet_name="am_adapter_unet.safetensors")
-        control_net = w.add("AMAdapterLoadControlNeXt", control_net_name="am_adapter_controlnext.safetensors")
-        matcher = w.add("AMAdapterLoadMatcher", matcher_name="am_adapter_matcher.safetensors")
+        models = load_trained(w) if family.stock else load_models(w, family)
+        files = (
+            "The three files come from training: the UNet and ControlNeXt from stage 1 (`models/diffusion_models`, "
+            "`models/controlnet`), the matcher from stage 2 (`models/am_adapter`)."
+        )
         note(
             w,
+            family,
             "## Trained weights\n\n"
             "Mode `learned`: a matcher decides which part of the exemplar each place of the target looks at, and "
-            "ControlNeXt carries the layout. The three files come from training: the UNet and ControlNeXt from "
-            "stage 1 (`models/diffusion_models`, `models/controlnet`), the matcher from stage 2 "
-            "(`models/am_adapter`).\n\n"
+            f"ControlNeXt carries the layout.{f' {files}' if family.stock else ''}\n\n"
             "The label maps must be in the colours the weights were trained on; here those of Cityscapes.",
         )
-    models = Models(unet["model"], checkpoint["CLIP"], checkpoint["VAE"], control_net["control_net"])
-    texts = prompts(w, models)
-    exemplar = load_exemplar(w, "exemplar_dusk", "Exemplar: how it looks", palette)
+    texts = prompts(w, family, models, "dusk")
+    exemplar = load_exemplar(w, family, "exemplar_dusk", "Exemplar: how it looks")
     with w.group("Target: what is where", "labels"):
-        target = load_target(w, "target_avenue", palette=palette)
-        latent = w.add("EmptyLatentImage")
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
     with w.group("AM-Adapter", "adapter"):
         encoded = encode(w, models, texts, exemplar)
         applied = w.add(
@@ -697,14 +836,23 @@ def trained_matcher() -> Workflow:
             model=models.model,
             exemplar=encoded["exemplar"],
             target_labels=target["labels"],
-            matcher=matcher["matcher"],
+            matcher=models.matcher,
             mode="learned",
         )
     with w.group("Sampling", "sampling"):
         controlled = control(w, models, texts, target)
-        result = sample(w, models, applied, controlled, latent["LATENT"])
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
     save(w, exemplar, target, result)
     return w
+
+
+def load_trained(w: Workflow) -> Models:
+    """The parts of SD1.5 that stage 1 and stage 2 trained, and those it came with."""
+    checkpoint = w.add("CheckpointLoaderSimple", "Text encoder and VAE", ckpt_name=CHECKPOINT)
+    unet = w.add("AMAdapterLoadUNet", unet_name="am_adapter_unet.safetensors")
+    control_net = w.add("AMAdapterLoadControlNeXt", control_net_name="am_adapter_controlnext.safetensors")
+    matcher = w.add("AMAdapterLoadMatcher", matcher_name="am_adapter_matcher.safetensors")
+    return Models(unet["model"], checkpoint["CLIP"], checkpoint["VAE"], control_net["control_net"], matcher["matcher"])
 
 
 MAKERS = (
@@ -718,9 +866,17 @@ MAKERS = (
 )
 
 
+DEMO_MAKERS = {lora_and_controlnet: patched_model_two_controls}
+"""Workflows that the demonstration family needs another of."""
+
+
 def texts() -> dict[str, str]:
-    """Return what the files shall hold, by file name."""
-    workflows = (make() for make in MAKERS)
+    """Return what the files shall hold, by file name; those of the demonstration once it has weights."""
+    workflows = [make(SD15) for make in MAKERS]
+    if DEMO_DESCRIPTION.is_file():
+        sizes = json.loads(DEMO_DESCRIPTION.read_text(encoding="utf-8"))
+        family = demonstration(8 * sizes["unet"]["sample_size"])
+        workflows += [DEMO_MAKERS.get(make, make)(family) for make in MAKERS]
     return {f"{w.name}.json": json.dumps(w.to_json(), indent=1) + "\n" for w in workflows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -92,3 +93,36 @@ def make_pipeline(parts: dict) -> Callable:
         return pipeline
 
     return make
+
+
+@pytest.fixture(scope="session")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder of the demonstration family with random weights and all that is packed with it."""
+    from safetensors.torch import load_file, save_file
+
+    from amadapter_core.checkpoints import Kind, save
+    from amadapter_core.demo import family
+    from amadapter_core.metrics.segmenter import Segmenter
+
+    folder = tmp_path_factory.mktemp("demo") / "trained"
+    family.init(folder, seed=3)
+    unet = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    gains = {"attn1.to_q": 4, "attn1.to_k": 4}  # so that who looks at whom matters
+    weights = load_file(unet)
+    for name in weights:
+        weights[name] = weights[name] * next((gain for part, gain in gains.items() if part in name), 1)
+    save_file(weights, unet)
+    torch.manual_seed(4)
+    save(folder / "matcher_published.safetensors", Matcher(), Kind.MATCHER, variant="published")
+    Segmenter.of(Palette.load("cityscapes19")).save(folder / "segmenter.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def demo_flat(demo_folder: Path) -> Path:
+    """The same weights as they are shipped."""
+    from amadapter_core.demo.weights import pack
+
+    flat = demo_folder.parent / "flat"
+    pack(demo_folder, flat, matchers=sorted(demo_folder.glob("matcher*")))
+    return flat

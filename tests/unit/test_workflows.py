@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amadapter_core.demo.inputs import PREFIX as OF_DEMO
+from amadapter_core.demo.inputs import write_inputs
 from amadapter_core.label_maps import LabelMap, Palette
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -175,11 +177,30 @@ class TestTheExamples:
         for path in (WORKFLOWS / "inputs").glob("*.png"):
             assert path.stat().st_size < 150_000
             with Image.open(path) as picture:
-                assert picture.size == (512, 512)
+                assert picture.size == (512, 512) or path.name.startswith(OF_DEMO)
+
+    def test_each_has_a_variant_on_the_demonstration_once_that_has_weights(
+        self, make_workflows_script, workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        description = tmp_path / "family.json"
+        monkeypatch.setattr(make_workflows_script, "DEMO_DESCRIPTION", description)
+        stock = set(make_workflows_script.texts())
+        description.write_text(json.dumps({"unet": {"sample_size": 16}}), encoding="utf-8")
+        texts = make_workflows_script.texts()
+        assert set(texts) == stock | {f"demo_{name}" for name in stock}
+        pictures = set(write_inputs(tmp_path / "inputs", (64, 64)))
+        for name in set(texts) - stock:
+            graph = json.loads(texts[name])
+            assert workflow.missing_files(graph, []) == []
+            values = [(entry["type"], entry["widgets_values"]) for entry in graph["nodes"]]
+            assert [kind for kind, _ in values].count("AMAdapterLoadDemo") == 1
+            assert all(v[:2] == [128, 128] for kind, v in values if kind == "EmptyLatentImage")
+            named = {v[0] for kind, v in values if kind in ("LoadImage", "LoadImageMask", "AMAdapterLoadLabelMap")}
+            assert named and named <= pictures
 
     @pytest.mark.parametrize("name", ["cityscapes19", "ade20k150"])
     def test_their_label_maps_have_the_palette_s_colours_only(self, name: str) -> None:
-        paths = sorted((WORKFLOWS / "inputs").glob(f"*_{name}.png"))
+        paths = [p for p in (WORKFLOWS / "inputs").glob(f"*_{name}.png") if not p.name.startswith(OF_DEMO)]
         assert len(paths) == 5
         for path in paths:
             labels = LabelMap.from_colours(Image.open(path), Palette.load(name))

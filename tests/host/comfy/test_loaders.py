@@ -85,6 +85,16 @@ def test_a_matcher_file_becomes_a_matcher_that_comfyui_can_load(
     assert again.model.variant == variant
 
 
+def test_a_matcher_is_kept_as_the_device_computes_fast(
+    comfy_modules: Path, loading: ModuleType, tmp_path: Path
+) -> None:
+    import comfy.model_management as management
+
+    save(tmp_path / "m.safetensors", Matcher(), Kind.MATCHER, variant="spatial", dtype=torch.float16)
+    fast = management.should_use_fp16(management.get_torch_device())
+    assert loading.load_matcher(tmp_path / "m.safetensors").model.dtype == (torch.float16 if fast else torch.float32)
+
+
 @pytest.mark.parametrize("ending", ["safetensors", "pth"])
 @pytest.mark.parametrize("naming", ["ldm", "diffusers"])
 @pytest.mark.usefixtures("known_sizes")
