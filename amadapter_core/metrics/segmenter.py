@@ -32,13 +32,17 @@ _GROUPS = 4
 
 
 class Residual(nn.Module):
-    """Two 3x3 convolutions beside the identity."""
+    """Two 3x3 convolutions beside the identity.
 
-    def __init__(self, channels: int):
+    :param dilation: distance of the taps.
+    """
+
+    def __init__(self, channels: int, dilation: int = 1):
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        taps = {"padding": dilation, "dilation": dilation, "bias": False}
+        self.conv1 = nn.Conv2d(channels, channels, 3, **taps)
         self.norm1 = nn.GroupNorm(_GROUPS, channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, **taps)
         self.norm2 = nn.GroupNorm(_GROUPS, channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,7 +70,8 @@ class Segmenter(Network):
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in zip(widths, widths[1:], strict=False)
         )
-        self.encoder = nn.ModuleList(Residual(c) for c in widths[1:])
+        # The coarsest block sees twice as far, at no cost.
+        self.encoder = nn.ModuleList(Residual(c, dilation=2 if c == widths[-1] else 1) for c in widths[1:])
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in zip(widths, widths[1:], strict=False))
         self.decoder = nn.ModuleList(Residual(c) for c in widths[1:-1])
         # At the whole size one convolution must do: it costs as much as a block of the next level.

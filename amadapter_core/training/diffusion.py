@@ -74,6 +74,17 @@ class DiffusionTask(Task):
         with torch.no_grad():
             return encode(self.vae, batch[f"{prefix}pixels"])
 
+    def on_show(self) -> Batch:
+        """The held-out samples of the contact sheet, as one batch."""
+        items = [self.held_out[i] for i in range(self.config.validation.pictures)]
+        batch = torch.utils.data.default_collate(items)
+        return {name: value.to(self.place.device) for name, value in batch.items()}
+
+    def pictures_of(self, batch: Batch, prefix: str = "") -> Tensor:
+        """Pictures [B, 3, H, W] of a batch in -1..1; where it holds latents alone, decoded."""
+        pixels = batch.get(f"{prefix}pixels")
+        return decode(self.vae, batch[f"{prefix}latents"]) if pixels is None else pixels
+
     def noisy(self, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """The latents at their timesteps [B]."""
         a = self.alphas[timesteps][:, None, None, None]

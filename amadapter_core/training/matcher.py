@@ -26,7 +26,6 @@ from .config import Matcher as Settings
 from .correspondence import Correspondence
 from .couples import Couples, HeldOutCouples
 from .diffusion import DiffusionTask, at_timesteps
-from .latents import decode
 from .networks import MATCHER_FILE, Networks
 from .prepared import tokens
 from .row_by_row import RowByRow
@@ -194,9 +193,7 @@ class MatcherTask(DiffusionTask):
     def picture(self) -> Image.Image | None:
         if self.held_out is None:
             return None
-        settings, device = self.config.validation, self.place.device
-        items = [self.held_out[i] for i in range(settings.pictures)]
-        batch = {name: value.to(device) for name, value in torch.utils.data.default_collate(items).items()}
+        settings, batch = self.config.validation, self.on_show()
 
         def predict_with(matching: Matching | None) -> Callable[[Tensor, Tensor], Tensor]:
             def predict(x: Tensor, timesteps: Tensor) -> Tensor:
@@ -207,14 +204,10 @@ class MatcherTask(DiffusionTask):
 
             return predict
 
-        rows = {"exemplar": self._shown(batch, "exemplar_"), "label map": self.colour_maps(batch["ids"]) * 2 - 1}
+        rows = {"exemplar": self.pictures_of(batch, "exemplar_"), "label map": self.colour_maps(batch["ids"]) * 2 - 1}
         modes = {"no exemplar": None, "implicit": self.matching(batch, Mode.IMPLICIT), "learned": self.matching(batch)}
         rows |= {name: self.sample(predict_with(matching), batch["noise"]) for name, matching in modes.items()}
-        return sheet(rows | {"truth": self._shown(batch)})
-
-    def _shown(self, batch: Batch, prefix: str = "") -> Tensor:
-        pixels = batch.get(f"{prefix}pixels")
-        return decode(self.vae, batch[f"{prefix}latents"]) if pixels is None else pixels
+        return sheet(rows | {"truth": self.pictures_of(batch)})
 
     def export(self, folder: Path, step: int) -> None:
         if self.config.checkpoints.export == "all":

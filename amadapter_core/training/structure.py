@@ -14,7 +14,6 @@ from ..checkpoints import Kind, save
 from .checkpoint import metadata_of
 from .config import Config
 from .diffusion import DiffusionTask, at_timesteps
-from .latents import decode
 from .networks import CONTROLNEXT_FILE, Networks
 from .prepared import Prepared, tokens
 from .randomness import AUGMENT, NOISE, VALIDATION, diffusion_noise, draws, index_of, normal
@@ -130,10 +129,8 @@ class StructureTask(DiffusionTask):
     def picture(self) -> Image.Image | None:
         if self.held_out is None:
             return None
-        settings, device = self.config.validation, self.place.device
-        items = [self.held_out[i] for i in range(settings.pictures)]
-        batch = {name: value.to(device) for name, value in torch.utils.data.default_collate(items).items()}
-        empty = tokens(self.tokenizer, "").to(device).expand_as(batch["tokens"])
+        settings, batch = self.config.validation, self.on_show()
+        empty = tokens(self.tokenizer, "").to(self.place.device).expand_as(batch["tokens"])
 
         def predict(x: Tensor, timesteps: Tensor) -> Tensor:
             with_prompt = self._predict(x, timesteps, batch["tokens"], batch["ids"])
@@ -141,8 +138,8 @@ class StructureTask(DiffusionTask):
             return without + settings.guidance * (with_prompt - without)
 
         made = self.sample(predict, batch["noise"])
-        truth = batch["pixels"] if "pixels" in batch else decode(self.vae, batch["latents"])
-        return sheet({"label map": self.colour_maps(batch["ids"]) * 2 - 1, "made": made, "truth": truth})
+        label_maps = self.colour_maps(batch["ids"]) * 2 - 1
+        return sheet({"label map": label_maps, "made": made, "truth": self.pictures_of(batch)})
 
     def export(self, folder: Path, step: int) -> None:
         settings, metadata = self.config.structure, metadata_of(self, step)
