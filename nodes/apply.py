@@ -121,7 +121,7 @@ class AMAdapterApply(io.ComfyNode):
                     min=1,
                     max=8,
                     advanced=True,
-                    tooltip="In mode learned: how many steps share one result of the matcher. 2 is faster and slightly "
+                    tooltip="In mode learned: how many steps share one result of the matcher. 2 is faster and somewhat "
                     "different, 1 is the method.",
                 ),
                 MatcherType.Input("matcher", optional=True, tooltip="For mode learned, from Load AM-Adapter Matcher."),
