@@ -21,6 +21,7 @@ from ..matcher import Matcher
 from ..matching import Matching, Mode, Pairing, PublishedMatching, SpatialMatching, Variant
 from ..metrics.matching import MatchShare
 from ..routing import PairTable, Route
+from ..row_by_row import RowByRow
 from ..sites import Look, Observer
 from .rows import Row
 from .triples import Triples
@@ -177,8 +178,6 @@ class _Prepared:
 
         The published variant is taken as it is trained: its maximum spans the conditional half of one item.
         """
-        from ..training.matcher import RowByRow
-
         if row.mode is None:
             return None
         target, exemplar = self.triples.target_labels, self.triples.exemplar_labels

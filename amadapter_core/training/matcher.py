@@ -19,6 +19,7 @@ from ..checkpoints import Kind, load_matcher, save
 from ..matcher import Matcher
 from ..matching import Matching, Mode, PublishedMatching, SpatialMatching, Variant
 from ..resampling import Grid
+from ..row_by_row import RowByRow
 from ..sites import Look, Observer
 from .checkpoint import metadata_of
 from .config import Config
@@ -28,7 +29,6 @@ from .couples import Couples, HeldOutCouples
 from .diffusion import DiffusionTask, at_timesteps
 from .networks import MATCHER_FILE, Networks
 from .prepared import tokens
-from .row_by_row import RowByRow
 from .sheets import sheet
 from .starting import neutral
 from .task import Batch, Part, Place, copy_model

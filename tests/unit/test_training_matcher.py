@@ -7,9 +7,9 @@ import torch
 
 from amadapter_core.matcher import Matcher
 from amadapter_core.matching import Mode, PublishedMatching, SpatialMatching
+from amadapter_core.row_by_row import RowByRow
 from amadapter_core.sites import Look, Site
 from amadapter_core.training.correspondence import Correspondence
-from amadapter_core.training.row_by_row import RowByRow
 from amadapter_core.training.starting import neutral
 
 GRID = (6, 6)

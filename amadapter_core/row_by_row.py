@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..matching import Bias, LearnedBias, Matching
-from ..resampling import Grid
+from .matching import Bias, LearnedBias, Matching
+from .resampling import Grid
 
 
 class RowByRow(Matching):
