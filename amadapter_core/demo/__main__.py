@@ -2,7 +2,8 @@
 
 `python -m amadapter_core.demo` makes a contact sheet; `evaluate` measures every way of looking at the exemplar;
 `choose-k` finds the strengths that it compares with. `init` and `pack` are for training: a model folder with random
-weights, and the flat set of a trained one. `inputs` draws the pictures of the example workflows. JSON on the last line.
+weights, and the flat set of a trained one; `unpack` is the way back. `inputs` draws the pictures of the example
+workflows. JSON on the last line.
 """
 
 from __future__ import annotations
@@ -70,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     pack.add_argument("--segmenter", type=Path)
     pack.add_argument("--size", type=int, help="side of the pictures it was trained on, where the configs do not say")
     pack.add_argument("--incomplete", action="store_true", help="do without matchers or segmenter")
+
+    unpack = command("unpack", _unpack, "make a model folder of a flat set, to train something on it")
+    unpack.add_argument("folder", type=Path)
+    unpack.add_argument("--weights", type=Path, help="a flat set; the one that is shipped unless told")
 
     inputs = command("inputs", _inputs, "draw the input pictures of the example workflows")
     inputs.add_argument("folder", type=Path)
@@ -177,6 +182,12 @@ def _pack(args: argparse.Namespace) -> dict[str, int]:
         side=args.size,
         incomplete=args.incomplete,
     )
+
+
+def _unpack(args: argparse.Namespace) -> dict[str, Any]:
+    from .weights import unpack
+
+    return {"folder": str(args.folder), "parts": unpack(args.weights, args.folder)}
 
 
 def _inputs(args: argparse.Namespace) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .starting import start_linear
 from .words import END, LENGTH, SPECIALS, START, read_tokenizer, words_of, write_tokenizer
 
 SIDE = 128
@@ -36,7 +37,7 @@ VAE = {
     "down_block_types": ("DownEncoderBlock2D",) * 4,
     "up_block_types": ("UpDecoderBlock2D",) * 4,
     "layers_per_block": 1,
-    "norm_num_groups": 32,
+    "norm_num_groups": 8,
     "scaling_factor": 1.0,  # training sets it to one over the latents' deviation
 }
 TEXT = {
@@ -97,8 +98,10 @@ def random_pipeline(seed: int = 0) -> Any:
         tokenizer = read_tokenizer(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        vae = AutoencoderKL(**VAE)
+        start_linear(vae)
         return AMAdapterPipeline(
-            vae=AutoencoderKL(**VAE),
+            vae=vae,
             text_encoder=CLIPTextModel(CLIPTextConfig(**text_config(len(tokenizer)))),
             tokenizer=tokenizer,
             unet=UNet2DConditionModel(**UNET),

@@ -34,8 +34,8 @@ _REMEDY = (
 
 
 def shipped() -> bool:
-    """Whether this copy of the pack has the demonstration's weights; they are added once they are trained."""
-    return (SHIPPED / DESCRIPTION).is_file()
+    """Whether this copy of the pack has all of the demonstration's weights; they are added as they are trained."""
+    return all((SHIPPED / name).is_file() for name in (*NEEDED, *WEIGHTS))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..checkpoints import Kind, inspect, load_controlnext, load_matcher, read, save, save_tensors
 from . import files
-from .family import CONTROLNEXT_FILE, MATCHER_FILE
+from .family import CONTROLNEXT_FILE, MATCHER_FILE, stock
 from .files import Files
 from .preview import preview_factors
 from .words import FILE as TOKENIZER
@@ -117,6 +117,29 @@ def pipeline(folder: str | Path | None = None, *, dtype: torch.dtype = torch.flo
     )
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def unpack(folder: str | Path | None, out: str | Path) -> list[str]:
+    """Make a model folder of a flat set, as training takes it: the way back from `pack`.
+
+    :param folder: a flat set; None is the one that is shipped.
+    :param out: made; ControlNeXt, matchers and segmenter lie in it under the set's names.
+    :return: the names of what is in it.
+    :raises FileNotFoundError: when the weights are not there.
+    :raises FileExistsError: when there is something at `out` already.
+    """
+    flat, out = Files(folder), Path(out)
+    if out.exists():
+        raise FileExistsError(f"demo unpack: {out} exists already; name another folder, or remove that one")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+        partial = Path(name) / out.name
+        stock(pipeline(flat.folder)).save_pretrained(partial)
+        for file in (files.CONTROLNEXT, files.SEGMENTER, *files.MATCHERS.values()):
+            if (flat.folder / file).is_file():
+                shutil.copyfile(flat.folder / file, partial / file)
+        os.replace(partial, out)
+    return sorted(path.name for path in out.iterdir())
 
 
 def set_strengths(folder: str | Path | None, strengths: Mapping[str, float]) -> None:

@@ -98,6 +98,16 @@ class TestPack:
             ours = weights.pipeline(demo_flat).unet(x, 300, context).sample
         assert float((ours - theirs).abs().max()) < 0.02 * float(theirs.abs().max())
 
+    def test_a_model_folder_of_the_set_packs_to_the_same_set(self, demo_flat: Path, tmp_path: Path) -> None:
+        weights.unpack(demo_flat, tmp_path / "model")
+        weights.pack(tmp_path / "model", tmp_path / "flat", incomplete=True)
+        for name in (files.UNET, files.VAE, files.TEXT_ENCODER, files.CONTROLNEXT, files.SEGMENTER):
+            packed, again = load_file(demo_flat / name), load_file(tmp_path / "flat" / name)
+            assert packed.keys() == again.keys()
+            assert all(torch.equal(packed[key], again[key]) for key in packed)
+        with pytest.raises(FileExistsError, match="exists already"):
+            weights.unpack(demo_flat, tmp_path / "model")
+
     def test_a_part_that_is_missing_is_named(self, demo_folder: Path, tmp_path: Path) -> None:
         folder = tmp_path / "trained"
         shutil.copytree(demo_folder, folder)

@@ -92,6 +92,9 @@ def load_vae(folder: str | Path | None = None) -> comfy.sd.VAE:
     weights = comfy.utils.load_torch_file(str(flat.path(files.VAE)), safe_load=True)
     vae = comfy.sd.VAE(sd=weights, config={"params": {"ddconfig": layers, "embed_dim": channels}})
     vae.latent_channels = channels  # ComfyUI sets it for the kinds it detects
+    for module in vae.first_stage_model.modules():
+        if isinstance(module, torch.nn.GroupNorm):
+            module.num_groups = sizes["norm_num_groups"]  # ComfyUI's network always has 32
     vae.patcher.cached_patcher_init = (_vae_patcher, (folder,))
     return vae
 
