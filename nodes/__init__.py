@@ -7,10 +7,10 @@ from comfy_api.v0_0_2 import ComfyAPI, ComfyExtension, io
 from typing_extensions import override
 
 from ..amadapter_core.hosts.comfy import folders
-from . import apply, demo, exemplar, label_maps, loaders, match_view, metrics, pictures, routing
+from . import apply, demo, exemplar, label_maps, loaders, match_view, metrics, pictures, routing, training
 from .replacements import REPLACEMENTS
 
-_FILES = (apply, exemplar, label_maps, routing, match_view, pictures, metrics, loaders, demo)
+_FILES = (apply, exemplar, label_maps, routing, match_view, pictures, metrics, training, loaders, demo)
 
 
 class AMAdapterExtension(ComfyExtension):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from comfy_api.v0_0_2 import io, ui
 from torch import Tensor
 from typing_extensions import override
 
+from ..amadapter_core.hosts.comfy.segmenters import NONE, load_segmenter, segmenter_state, segmenters
 from ..amadapter_core.label_maps import LabelMap
 from ..amadapter_core.metrics.scoring import Score, report, score
 from .errors import naming
@@ -23,7 +25,7 @@ class AMAdapterEvaluate(io.ComfyNode):
             display_name="Evaluate AM-Adapter",
             category="AM-Adapter/view",
             description="Measures how far the colours and textures of a result lie from those of its exemplar, class "
-            "by class. Works with any pictures that have label maps.",
+            "by class, and with a segmenter how well it keeps to its label map.",
             search_aliases=["metrics", "score", "measure", "compare", "colour distance", "delta E", "AM-Adapter"],
             is_output_node=True,
             inputs=[
@@ -43,6 +45,14 @@ class AMAdapterEvaluate(io.ComfyNode):
                     tooltip="The exemplar's label map. Leave it out if the reference is the true picture of the "
                     "target's layout: pixels at the same place are then compared as well.",
                 ),
+                io.Combo.Input(
+                    "segmenter",
+                    options=segmenters(),
+                    default=NONE,
+                    optional=True,
+                    tooltip="Says which class each pixel of the results shows, to measure how well they keep to the "
+                    "label map. Segmenter files of the am_adapter folder; their classes are those of one palette.",
+                ),
             ],
             outputs=[
                 io.Float.Output(
@@ -56,8 +66,18 @@ class AMAdapterEvaluate(io.ComfyNode):
                     "better.",
                 ),
                 io.String.Output("report", tooltip="Everything measured, per class too, as a table in Markdown."),
+                io.Float.Output(
+                    "layout_agreement",
+                    tooltip="Share of the pixels, 0..1, in which the segmenter sees the class of the target's label "
+                    "map. Higher is better; not a number without a segmenter.",
+                ),
             ],
         )
+
+    @classmethod
+    @override
+    def fingerprint_inputs(cls, segmenter: str | None = None, **_: Any) -> str:
+        return segmenter_state(segmenter)
 
     @classmethod
     @override
@@ -67,11 +87,13 @@ class AMAdapterEvaluate(io.ComfyNode):
         target_labels: LabelMap,
         reference: Tensor,
         reference_labels: LabelMap | None = None,
+        segmenter: str = NONE,
     ) -> io.NodeOutput:
         with naming(cls):
             images, references = (x[..., :3].movedim(-1, 1) for x in (result, reference))
-            scores = score(images, target_labels, references, reference_labels)
-            colour, texture = (_mean(scores, measure) for measure in ("colour", "texture"))
+            layout = load_segmenter(segmenter, target_labels)
+            scores = score(images, target_labels, references, reference_labels, segmenter=layout)
+            colour, texture, agreement = (_mean(scores, measure) for measure in ("colour", "texture", "accuracy"))
             if math.isnan(colour):
                 theirs = target_labels if reference_labels is None else reference_labels
                 raise ValueError(
@@ -80,12 +102,12 @@ class AMAdapterEvaluate(io.ComfyNode):
                     f"{', '.join(theirs.names_present()) or 'none'}"
                 )
         text = report(scores)
-        return io.NodeOutput(colour, texture, text, ui=ui.PreviewText(text))
+        return io.NodeOutput(colour, texture, text, agreement, ui=ui.PreviewText(text))
 
 
 def _mean(scores: list[Score], measure: str) -> float:
     """Over the results that have it; nan where none has."""
-    values = [value for one in scores if not math.isnan(value := one.values[measure])]
+    values = [value for one in scores if not math.isnan(value := one.values.get(measure, math.nan))]
     return sum(values) / len(values) if values else math.nan
 
 

@@ -1,4 +1,4 @@
-"""The pack's own socket types."""
+"""Socket types: the pack's own, and those of core that its API has no name for."""
 
 from __future__ import annotations
 
@@ -15,3 +15,6 @@ MatcherType = io.Custom("AM_MATCHER")
 
 RoutingType = io.Custom("AM_ROUTING")
 """`RoutingRules`: what may match what, and how strongly."""
+
+LossMapType = io.Custom("LOSS_MAP")
+"""Core's: {"loss": values}, as Train LoRA gives and Plot Loss Graph takes it."""

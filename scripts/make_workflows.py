@@ -34,6 +34,9 @@ TALL = {
     "SaveImage": 270,
     "PreviewImage": 260,
     "MaskPreview": 260,
+    "LossGraphNode": 220,
+    "AMAdapterTrainStructure": 320,
+    "AMAdapterTrainMatcher": 320,
 }
 WIDE = {"SaveImage": 640}
 
@@ -53,6 +56,10 @@ class Schema:
     widgets: dict
     outputs: str
 
+
+PAIRS = {"folder": "", "palette": "cityscapes19", "reading": "ids", "prompt": "", "width": 512, "height": 512}
+COURSE = {"steps": 1000, "learning_rate": 1e-4, "batch_size": 4, "seed": 0}
+TECHNICALITIES = {"augment": True, "one_at_a_time": True, "checkpointing": True, "samples_every": 250}
 
 SCHEMAS = {
     "CheckpointLoaderSimple": Schema("", {"ckpt_name": ""}, "MODEL:MODEL CLIP:CLIP VAE:VAE"),
@@ -93,6 +100,8 @@ SCHEMAS = {
     "PreviewImage": Schema("images:IMAGE", {}, ""),
     "SaveImage": Schema("images:IMAGE", {"filename_prefix": "am_adapter"}, ""),
     "MarkdownNote": Schema("", {"text": ""}, ""),
+    "ImageBatch": Schema("image1:IMAGE image2:IMAGE", {}, "IMAGE:IMAGE"),
+    "LossGraphNode": Schema("loss:LOSS_MAP", {"filename_prefix": "loss_graph"}, ""),
     "RescaleCFG": Schema("model:MODEL", {"multiplier": 0.7}, "MODEL:MODEL"),
     "AMAdapterLoadDemo": Schema(
         "",
@@ -115,6 +124,9 @@ SCHEMAS = {
             "upload": "image",
         },
         "labels:AM_LABEL_MAP colours:IMAGE",
+    ),
+    "AMAdapterLabelMapFromColours": Schema(
+        "image:IMAGE", {"palette": "cityscapes19", "unknown": "error", "tolerance": 0.0}, "labels:AM_LABEL_MAP"
     ),
     "AMAdapterLabelMapToMask": Schema("labels:AM_LABEL_MAP changed_from:AM_LABEL_MAP", {"classes": ""}, "mask:MASK"),
     "AMAdapterClassRouting": Schema("routing:AM_ROUTING", {"rules": ""}, "routing:AM_ROUTING"),
@@ -155,6 +167,24 @@ SCHEMAS = {
             "matcher_interval": 1,
         },
         "model:MODEL",
+    ),
+    "AMAdapterTrainStructure": Schema(
+        "model:MODEL clip:CLIP vae:VAE images:IMAGE labels:AM_LABEL_MAP control_net:CONTROL_NET",
+        {"name": "my_structure", **PAIRS, **COURSE, "train": "lora", "rank": 16, **TECHNICALITIES},
+        "model:MODEL control_net:CONTROL_NET loss_map:LOSS_MAP files:STRING",
+    ),
+    "AMAdapterTrainMatcher": Schema(
+        "model:MODEL clip:CLIP vae:VAE control_net:CONTROL_NET images:IMAGE labels:AM_LABEL_MAP matcher:AM_MATCHER",
+        {
+            "name": "my_matcher",
+            **PAIRS,
+            **COURSE,
+            "learning_rate": 1e-3,
+            "variant": "spatial",
+            "exemplar": "view",
+            **TECHNICALITIES,
+        },
+        "matcher:AM_MATCHER loss_map:LOSS_MAP file:STRING",
     ),
     "AMAdapterTriplet": Schema(
         "exemplar:IMAGE target_labels:AM_LABEL_MAP result:IMAGE exemplar_labels:AM_LABEL_MAP",
@@ -855,6 +885,68 @@ def load_trained(w: Workflow) -> Models:
     return Models(unet["model"], checkpoint["CLIP"], checkpoint["VAE"], control_net["control_net"], matcher["matcher"])
 
 
+def train_on_own_pairs(family: Family) -> Workflow:
+    family = replace(family, palette="cityscapes19")
+    w = Workflow(f"{family.prefix}train_on_own_pairs")
+    with w.group("Models", "models"):
+        if family.stock:
+            checkpoint = w.add("CheckpointLoaderSimple", ckpt_name=CHECKPOINT)
+            model, clip, vae, begin = checkpoint["MODEL"], checkpoint["CLIP"], checkpoint["VAE"], None
+        else:
+            demo = w.add("AMAdapterLoadDemo")
+            model, clip, vae, begin = (demo[name] for name in ("model", "clip", "vae", "control_net"))
+        note(
+            w,
+            family,
+            "## Train on your own pairs\n\n"
+            "*Train Structure* teaches ControlNeXt, and the model through a LoRA, to follow label maps; then *Train "
+            "Matcher* learns which part of an exemplar each place looks at. Both use the pairs of picture and label "
+            "map on the left: put in yours, or name a **folder** with `images/` and `labels/`. Two pictures only show "
+            "how it works; some hundred are a beginning.\n\n"
+            "Cancel whenever you like: the same name goes on from there. What was learned lies in `models/controlnet`, "
+            "`models/loras` and `models/am_adapter`, where the loaders find it.",
+        )
+    with w.group("Your pairs", "labels"):
+        names = ("exemplar_day", "exemplar_dusk")
+        shown = [w.add("LoadImage", "Picture", image=f"{family.inputs}{name}.png")["IMAGE"] for name in names]
+        images = w.add("ImageBatch", "Pictures", image1=shown[0], image2=shown[1])
+    with w.group("Their label maps", "labels"):
+        files = [f"{family.inputs}{name}_{family.palette}.png" for name in names]
+        drawn = [w.add("LoadImage", "Label map in colours", image=file)["IMAGE"] for file in files]
+        colours = w.add("ImageBatch", "Label maps, in the pictures' order", image1=drawn[0], image2=drawn[1])
+        labels = w.add("AMAdapterLabelMapFromColours", image=colours["IMAGE"], palette=family.palette)
+    pairs = {"images": images["IMAGE"], "labels": labels["labels"], "width": family.side, "height": family.side}
+    pairs |= {"clip": clip, "vae": vae, "prompt": family.positive["day"]}
+    with w.group("Stage 1", "adapter"):
+        structure = w.add("AMAdapterTrainStructure", model=model, control_net=begin, **pairs)
+        w.add("LossGraphNode", loss=structure["loss_map"])
+    model, control_net = structure["model"], structure["control_net"]
+    with w.group("Stage 2", "adapter"):
+        learned = w.add("AMAdapterTrainMatcher", model=model, control_net=control_net, **pairs)
+        w.add("LossGraphNode", loss=learned["loss_map"])
+    models = Models(model, clip, vae, control_net, learned["matcher"])
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
+    with w.group("Target: what is where", "labels"):
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
+    with w.group("AM-Adapter", "adapter"):
+        encoded = encode(w, models, texts, exemplar)
+        applied = w.add(
+            "AMAdapterApply",
+            model=models.model,
+            exemplar=encoded["exemplar"],
+            target_labels=target["labels"],
+            matcher=models.matcher,
+            mode="learned",
+        )
+    with w.group("Sampling", "sampling"):
+        controlled = control(w, models, texts, target)
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
+    save(w, exemplar, target, result)
+    return w
+
+
 MAKERS = (
     minimal_exemplar_synthesis,
     lora_and_controlnet,
@@ -863,6 +955,7 @@ MAKERS = (
     image_to_image,
     segmentation_editing,
     trained_matcher,
+    train_on_own_pairs,
 )
 
 

@@ -33,8 +33,11 @@ LOADERS = {
 }
 TINY_SIZE = 128
 TINY_STEPS = 2
+TINY_TRAINING = {"steps": TINY_STEPS, "batch_size": 2, "width": 64, "height": 64, "samples_every": 0}
 # What makes a run long, and the value that makes it short.
 SHRUNK = {
+    "AMAdapterTrainStructure": TINY_TRAINING,
+    "AMAdapterTrainMatcher": TINY_TRAINING,
     "EmptyLatentImage": {"width": TINY_SIZE, "height": TINY_SIZE, "batch_size": 1},
     "KSampler": {"steps": TINY_STEPS},
     "AMAdapterEncodeExemplar": {"steps": TINY_STEPS, "resize": "crop", "width": TINY_SIZE, "height": TINY_SIZE},

@@ -155,12 +155,16 @@ class StructureTask(DiffusionTask):
             copy.deepcopy(self.text_encoder).to(dtype).save_pretrained(folder / "text_encoder")
 
     def _export_unet(self, folder: Path, dtype: torch.dtype) -> None:
-        unet = copy.deepcopy(self.unet).cpu().to(memory_format=torch.contiguous_format)
-        if self.config.structure.train == "lora":
+        lora = self.config.structure.train == "lora"
+        if lora:
             from diffusers import StableDiffusionPipeline
             from peft import get_peft_model_state_dict
 
-            StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(unet))
+            StableDiffusionPipeline.save_lora_weights(folder, unet_lora_layers=get_peft_model_state_dict(self.unet))
+            if self.config.checkpoints.export == "trained":
+                return  # the adapters are all that is new
+        unet = copy.deepcopy(self.unet).cpu().to(memory_format=torch.contiguous_format)
+        if lora:
             unet.fuse_lora()
             unet.unload_lora()
         unet.to(dtype).save_pretrained(folder / "unet")

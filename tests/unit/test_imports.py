@@ -43,7 +43,9 @@ COMFY = {
 # A package that goes by another name than its distribution.
 IMPORTED_AS = {"faiss_cpu": "faiss", "pillow": "PIL", "pyyaml": "yaml"}
 # Commands choose a host when they run, so they may reach for one inside a function.
-COMMANDS = ("bench", "demo", "parity", "training")
+COMMANDS = ("bench", "demo", "parity")
+# A command as well; a host may run it in its own process, where its packages are there.
+TRAINING = "training"
 # What a host has to know of the demonstration: where its weights lie, and how words become tokens.
 OF_DEMO_CORE = ("files", "words")
 
@@ -71,6 +73,12 @@ class Import:
 def layers(optional: set[str]) -> dict[str, Layer]:
     """Return the rules. `optional` are the packages that an extra of pyproject.toml brings."""
     core = frozenset({"core"})
+    command = Layer(
+        packages=frozenset(COMMON),
+        layers=core | {"command", TRAINING},
+        deferred_packages=frozenset(optional),
+        deferred_layers=frozenset({"hosts.comfy", "hosts.diffusers"}),
+    )
     return {
         "pack": Layer(packages=frozenset({"__future__"}), deferred_layers=frozenset({"nodes"})),
         "nodes": Layer(
@@ -81,18 +89,15 @@ def layers(optional: set[str]) -> dict[str, Layer]:
             packages=frozenset(COMMON | COMFY | {"typing_extensions"}),
             layers=frozenset({"hosts.comfy", "core"}),
             deferred_packages=frozenset(optional - {"diffusers"}),
+            deferred_layers=frozenset({TRAINING}),
         ),
         "hosts.diffusers": Layer(
             packages=frozenset(COMMON | DIFFUSERS),
             layers=frozenset({"hosts.diffusers", "core"}),
             deferred_packages=frozenset(optional),
         ),
-        "command": Layer(
-            packages=frozenset(COMMON),
-            layers=core | {"command"},
-            deferred_packages=frozenset(optional),
-            deferred_layers=frozenset({"hosts.comfy", "hosts.diffusers"}),
-        ),
+        "command": command,
+        TRAINING: command,
         "hosts": Layer(packages=frozenset(COMMON)),
         "core": Layer(
             packages=frozenset(COMMON),
@@ -114,6 +119,8 @@ def layer_of(place: tuple[str, ...]) -> str:
         return "core"
     if place[1:2] and place[1] in COMMANDS:
         return "command"
+    if place[1:2] == (TRAINING,):
+        return TRAINING
     return "core"
 
 
@@ -230,6 +237,9 @@ def test_each_file_imports_only_what_its_part_may(name: str, optional: set[str])
         ("amadapter_core/hosts/__init__.py", "from .comfy import patch"),
         ("amadapter_core/hosts/comfy/patch.py", "from ..diffusers import pipeline"),
         ("amadapter_core/hosts/comfy/patch.py", "def f():\n    import diffusers"),
+        ("amadapter_core/hosts/comfy/training.py", "from ...training import loop"),
+        ("amadapter_core/hosts/comfy/training.py", "def f():\n    from ... import bench"),
+        ("nodes/training.py", "def f():\n    from ..amadapter_core.training import loop"),
         ("amadapter_core/hosts/comfy/patch.py", "from ....nodes import apply"),
         ("amadapter_core/hosts/diffusers/pipeline.py", "import comfy"),
         ("amadapter_core/hosts/diffusers/pipeline.py", "from ..comfy import patch"),
@@ -255,6 +265,7 @@ def test_the_check_sees_an_import_that_breaks_the_rules(name: str, source: str, 
         ("amadapter_core/retrieval/index.py", "from .. import label_maps\nfrom . import descriptors"),
         ("amadapter_core/hosts/comfy/patch.py", "import comfy.ops, folder_paths, nodes"),
         ("amadapter_core/hosts/comfy/patch.py", "from ...attention import attend"),
+        ("amadapter_core/hosts/comfy/training.py", "def f():\n    from ...training import loop"),
         ("amadapter_core/hosts/diffusers/pipeline.py", "from diffusers import DDIMScheduler"),
         ("amadapter_core/bench.py", "def f():\n    from .hosts import comfy, diffusers"),
         ("amadapter_core/training/stage1.py", "def f():\n    import accelerate, diffusers"),

@@ -1,7 +1,7 @@
 """Files as ComfyUI's user sees them: names in a model folder, wherever its paths lie.
 
-Matchers and exemplars share the folder `am_adapter`; an exemplar is told by what it says it is, and whatever is
-not one is offered as a matcher. Palettes are JSON files in `am_adapter/palettes`.
+Matchers, exemplars and segmenters share the folder `am_adapter`; exemplars and segmenters are told by what they say
+they are, and whatever is neither is offered as a matcher. Palettes are JSON files in `am_adapter/palettes`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,14 @@ def exemplars() -> list[str]:
     return [name for name in files(FOLDER) if _is_exemplar(name)]
 
 
+def segmenters() -> list[str]:
+    """Names of the segmenters in `am_adapter`."""
+    return [name for name in files(FOLDER) if _is_segmenter(name)]
+
+
 def matchers() -> list[str]:
     """Names of all other weights files in `am_adapter`."""
-    return [name for name in files(FOLDER) if not _is_exemplar(name)]
+    return [name for name in files(FOLDER) if not _is_exemplar(name) and not _is_segmenter(name)]
 
 
 def palettes() -> list[str]:
@@ -116,21 +121,29 @@ def new_exemplar(prefix: str) -> tuple[Path, str]:
 
 
 def _is_exemplar(name: str) -> bool:
+    return _metadata(name).get("format") == FORMAT
+
+
+def _is_segmenter(name: str) -> bool:
+    return _metadata(name).get("am_adapter.kind") == "segmenter"
+
+
+def _metadata(name: str) -> dict[str, str]:
     path = folder_paths.get_full_path(FOLDER, name)
     if path is None or not path.endswith(".safetensors"):
-        return False
+        return {}
     state = os.stat(path)
-    return _format_of(path, state.st_mtime_ns, state.st_size) == FORMAT
+    return _metadata_of(path, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _format_of(path: str, _changed: int, _size: int) -> str | None:
-    """What a safetensors file says it is, asked once for each state of the file."""
+def _metadata_of(path: str, _changed: int, _size: int) -> dict[str, str]:
+    """What a safetensors file says of itself, asked once for each state of the file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("format")
+            return file.metadata() or {}
     except (SafetensorError, OSError):
-        return None
+        return {}
 
 
 def _listed(paths: list[Path]) -> str:

@@ -25,14 +25,23 @@ def load_unet(path: str | Path, *, heads: int = 8, dtype: torch.dtype | None = N
     :raises CheckpointError: when the file holds something else or not all of it.
     """
     weights, naming = load_unet_state_dict(path)
-    if naming == "ldm":
-        weights = _from_ldm(weights)
+    return make_unet(_from_ldm(weights) if naming == "ldm" else weights, heads=heads, dtype=dtype, source=path)
+
+
+def make_unet(
+    weights: Mapping[str, Tensor], *, heads: int = 8, dtype: torch.dtype | None = None, source: str | Path = "the UNet"
+) -> UNet2DConditionModel:
+    """A UNet of SD1.5's topology from its weights in diffusers naming, which become its parameters.
+
+    :param source: what the weights come from, for messages.
+    :raises CheckpointError: when they are another network's, or not all of them.
+    """
     with torch.device("meta"):
         unet = UNet2DConditionModel(**_config(weights, heads))
     try:
         unet.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f"load_unet: {path} is not a complete SD1.5 type UNet: {error}") from error
+        raise CheckpointError(f"load_unet: {source} is not a complete SD1.5 type UNet: {error}") from error
     unet = unet if dtype is None else unet.to(dtype)
     return unet.requires_grad_(False).eval()
 

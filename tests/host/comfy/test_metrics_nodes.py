@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,8 +38,8 @@ def evaluate(*arguments: Any, **options: Any) -> Any:
 
 def test_the_exemplar_mirrored_with_its_layout_has_no_error() -> None:
     found = evaluate(picture(0.2, 0.7), labels(ROAD, SKY), picture(0.7, 0.2), labels(SKY, ROAD))
-    colour, texture, report = found.args
-    assert colour == texture == 0
+    colour, texture, report, agreement = found.args
+    assert colour == texture == 0 and math.isnan(agreement)
     assert "| road" in report and "| sky" in report and "pixel" not in report
     assert found.ui.as_dict() == {"text": (report,)}
 
@@ -45,7 +47,7 @@ def test_the_exemplar_mirrored_with_its_layout_has_no_error() -> None:
 def test_errors_are_means_over_results_and_a_true_picture_adds_pixels() -> None:
     truth, labels_ = picture(0.2, 0.7), labels(ROAD, SKY)
     results = torch.cat([truth, picture(0.5, 0.7)])
-    (alone, _, _), (both, _, report) = (evaluate(x, labels_, truth).args for x in (results[1:], results))
+    (alone, *_), (both, _, report, _) = (evaluate(x, labels_, truth).args for x in (results[1:], results))
     # From 51 to 127.5 of 255, in one of two classes.
     assert alone == pytest.approx((53.389 - 21.247) / 2, abs=0.02)
     assert both == pytest.approx(alone / 2)
@@ -61,6 +63,32 @@ def test_transparency_is_left_out_and_errors_name_the_node() -> None:
         evaluate(picture(0.2, 0.7), labels(ROAD, ROAD), picture(0.2, 0.7), labels(SKY, CAR))
     with pytest.raises(ValueError, match="^Evaluate AM-Adapter: the result is 64 x 32, its label map 32 x 64"):
         evaluate(picture(0.2, 0.7, 64, 32), labels(ROAD, SKY), picture(0.2, 0.7))
+
+
+@pytest.fixture
+def segmenter(model_folder: Path) -> str:
+    """A segmenter file in the user's folder, which takes everything for road."""
+    core = pack_module("amadapter_core.metrics.segmenter")
+    with torch.no_grad():
+        network = core.Segmenter.of(pack_module("amadapter_core.palettes").Palette.load("cityscapes19"), width=4)
+        network.head.weight.zero_()
+        network.head.bias.copy_(torch.eye(19)[ROAD])
+    network.save(model_folder / "am_adapter" / "roads.safetensors")
+    return "roads.safetensors"
+
+
+def test_a_segmenter_says_how_well_the_result_keeps_to_its_label_map(segmenter: str) -> None:
+    truth, layout = picture(0.2, 0.7), labels(ROAD, SKY)
+    _, _, report, agreement = evaluate(truth, layout, truth, segmenter=segmenter).args
+    assert agreement == pytest.approx(0.5)
+    assert "layout accuracy" in report and "iou" in report
+    folders = pack_module("amadapter_core.hosts.comfy.folders")
+    segmenters = pack_module("amadapter_core.hosts.comfy.segmenters")
+    assert folders.matchers() == [] and segmenters.segmenters()[-1] == segmenter
+    maps = pack_module("amadapter_core.label_maps")
+    other = maps.LabelMap(torch.full((1, 32, 64), 1), maps.Palette.load("ade20k150"))
+    with pytest.raises(ValueError, match="^Evaluate AM-Adapter: the segmenter 'roads.safetensors' does not know wall"):
+        evaluate(truth, other, truth, segmenter=segmenter)
 
 
 def test_match_share_observes_a_patched_model(tiny: ModuleType) -> None:
