@@ -1,7 +1,8 @@
 """The command: `python -m amadapter_core.bench`.
 
-Without arguments: one attention call at SD1.5's widest site against the literal formula, then one guided step of
-a full-size SD1.5 UNet against the plain one. Random weights, no download. JSON on the last line.
+Without arguments: one attention call at SD1.5's widest site against the literal formula, SCA-DM's masked
+cross-attention against its literal formula, then one guided step of a full-size SD1.5 UNet against the plain one.
+Random weights, no download. JSON on the last line.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from collections.abc import Iterable
 
 import torch
 
-from . import attention, comfy_step, step
+from . import attention, comfy_step, gather, step
 from .measure import Measurement
 
-PARTS = ("attention", "step")
+LATENT = 64
+"""Side of the latent of SCA-DM's 256 x 256 pictures."""
+PARTS = ("attention", "gather", "step")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,12 +39,15 @@ def main(arguments: list[str] | None = None) -> int:
     name = args.dtype or ("fp16" if device.type == "cuda" else "fp32")
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
     result: dict[str, object] = {"device": _device_name(device), "dtype": name, "threads": torch.get_num_threads()}
-    if args.only != "step":
+    if args.only in (None, "attention"):
         for side in args.grid:
             print(f"one attention call, {side} x {side} tokens, 8 heads of 40, {name}")
             grid = (side, side)
             result[f"attention {side}"] = _table(attention.bench(grid, device, dtype, args.steps), memory="inputs")
-    if args.only != "attention":
+    if args.only in (None, "gather"):
+        print(f"16 masked cross-attentions of SCA-DM, latent {LATENT} x {LATENT}, batch {gather.BATCH}, {name}")
+        result["gather"] = _table(gather.bench((LATENT, LATENT), device, dtype, args.steps), memory="inputs")
+    if args.only in (None, "step"):
         print(f"one guided step of an SD1.5 UNet with ControlNeXt, {args.size} x {args.size}, {name}, {args.host}")
         size = (args.size, args.size)
         host = comfy_step if args.host == "comfy" else step

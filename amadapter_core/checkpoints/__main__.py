@@ -3,6 +3,8 @@
     python -m amadapter_core.checkpoints inspect FILE...
     python -m amadapter_core.checkpoints convert IN OUT.safetensors [--dtype fp16|bf16|fp32]
         [--variant published|spatial] [--expect controlnext|matcher|unet] [--overwrite]
+    python -m amadapter_core.checkpoints convert GENERATOR OUT.safetensors [--dtype ...] [--overwrite]
+        [--encoder FILE] [--size HxW] [--weights raw|ema]
 
 The last line of the output is JSON. A file that cannot be used gives one line on the error stream and exit
 code 1.
@@ -55,6 +57,8 @@ def _inspect(files: Sequence[str]) -> int:
 
 def _convert(options: argparse.Namespace) -> int:
     try:
+        if inspect(options.source).kind is Kind.GENERATOR:
+            return _convert_generator(options)
         summary = convert(
             options.source,
             options.destination,
@@ -63,10 +67,28 @@ def _convert(options: argparse.Namespace) -> int:
             wanted=_EXPECTED.get(options.expect, ()),
             overwrite=options.overwrite,
         )
-    except (CheckpointError, OSError) as error:
+    except (ValueError, OSError) as error:
         _complain(error)
         return 1
     _describe(summary)
+    print(json.dumps(summary))
+    return 0
+
+
+def _convert_generator(options: argparse.Namespace) -> int:
+    # The generators are built on this package.
+    from ..generators.conversion import convert_generator, size_of
+
+    choices = {"encoder": options.encoder, "size": options.size and size_of(options.size), "weights": options.weights}
+    summary = convert_generator(
+        options.source,
+        options.destination,
+        dtype=_DTYPES.get(options.dtype),
+        overwrite=options.overwrite,
+        **{name: value for name, value in choices.items() if value is not None},
+    )
+    for key, value in summary.items():
+        print(f"  {key}: {f'{value:,}' if isinstance(value, int) else value}")
     print(json.dumps(summary))
     return 0
 
@@ -96,13 +118,16 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     look = commands.add_parser("inspect", help="say what files are, without reading their tensors")
     look.add_argument("files", nargs="+", metavar="FILE")
-    change = commands.add_parser("convert", help="write a ControlNeXt, matcher or UNet as safetensors")
+    change = commands.add_parser("convert", help="write a network as safetensors")
     change.add_argument("source", metavar="IN")
     change.add_argument("destination", metavar="OUT.safetensors")
     change.add_argument("--dtype", choices=_DTYPES, help="of the written weights; as in the file when not given")
     change.add_argument("--variant", choices=VARIANTS, help="behaviour the weights were trained with")
     change.add_argument("--expect", choices=_EXPECTED, help="refuse anything else")
     change.add_argument("--overwrite", action="store_true", help="replace OUT if it exists")
+    change.add_argument("--encoder", metavar="FILE", help="clVAE: the encoder's file, to go with the generator's")
+    change.add_argument("--size", metavar="HxW", help="clVAE: size of the pictures, e.g. 256x512")
+    change.add_argument("--weights", choices=("raw", "ema"), help="SCA-DM, iPOSE: which of its weights")
     return parser
 
 

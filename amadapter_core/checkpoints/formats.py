@@ -31,6 +31,9 @@ _MAX_HEADER = 100_000_000
 _MAX_ENTRIES = 200_000
 _MAX_DEPTH = 4
 
+# Older checkpoints of Lightning name this class among their entries; one without content stands for it.
+_LIGHTNING = type("ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"})
+
 _SAFETENSORS_DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -211,7 +214,8 @@ def _open_pickle(path: Path, file_format: str, size: int) -> Source:
 
 def _unpickle(path: Path, **options: Any) -> Any:
     try:
-        return torch.load(path, weights_only=True, **options)
+        with torch.serialization.safe_globals([_LIGHTNING]):
+            return torch.load(path, weights_only=True, **options)
     except pickle.UnpicklingError as error:
         reason = str(error)
     except MemoryError:

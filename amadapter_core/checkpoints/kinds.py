@@ -29,6 +29,7 @@ class Kind(str, Enum):
     VIDEO_UNET = "video_unet"
     OTHER_UNET = "other_unet"
     DIFFUSION_TRANSFORMER = "diffusion_transformer"
+    GENERATOR = "generator"
     LORA = "lora"
     CONTROLNET = "controlnet"
     T2I_ADAPTER = "t2i_adapter"
@@ -64,6 +65,7 @@ _DESCRIPTIONS = {
     Kind.VIDEO_UNET: "a video UNet or motion module",
     Kind.OTHER_UNET: "a UNet of another model family",
     Kind.DIFFUSION_TRANSFORMER: "a diffusion transformer (Flux, SD3 or the like)",
+    Kind.GENERATOR: "a semantic generator (clVAE, iPOSE or SCA-DM)",
     Kind.LORA: "a LoRA",
     Kind.CONTROLNET: "a ControlNet",
     Kind.T2I_ADAPTER: "a T2I-Adapter",
@@ -87,6 +89,7 @@ _REMEDIES = {
     Kind.VIDEO_UNET: _SD15_ONLY,
     Kind.OTHER_UNET: _SD15_ONLY,
     Kind.DIFFUSION_TRANSFORMER: _SD15_ONLY,
+    Kind.GENERATOR: "Load it with Load Semantic Generator",
     Kind.LORA: "Apply a LoRA to the MODEL with a LoRA loader instead",
     Kind.CONTROLNET: "A ControlNet is a different network than ControlNeXt: load it with a ControlNet loader",
     Kind.T2I_ADAPTER: "Load it with a ControlNet loader",
@@ -167,6 +170,13 @@ _FOREIGN: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 # its UNet, a training state an optimizer.
 _TEMPORAL = re.compile(r"motion_modules|temporal_transformer|time_mixer|time_stack")
 _FOREIGN_ALONE: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    (
+        Kind.GENERATOR,
+        re.compile(
+            r"(^|\.)(fc_mu1|(G_middle_0\.norm_0|middle_block\.0\.in_norm)\.mlp_shared\.0|body\.0\.norm_p\.mlp_gamma_nos)"
+            r"\.weight$"
+        ),
+    ),
     (Kind.OPTIMIZER, re.compile(r"(^|\.)state\.\d+\.(exp_avg|momentum_buffer|step)$")),
     (Kind.VIDEO_UNET, _TEMPORAL),
     (Kind.IMAGE_ENCODER, re.compile(r"(^|\.)(vision_model\.|visual\.transformer\.)")),

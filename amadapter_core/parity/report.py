@@ -75,16 +75,15 @@ def check_folder(folder: str | Path) -> Iterator[Check]:
     :raises FileNotFoundError: when there is no such folder.
     :raises ValueError: when nothing in it is known.
     """
-    from . import amadapter
+    from . import amadapter, clvae, ipose, scadm
 
+    checks = amadapter.CHECKS | clvae.CHECKS | ipose.CHECKS | scadm.CHECKS
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"parity: no folder {folder}; give the folder of a golden set")
-    known = [(check, file.name) for pattern, check in amadapter.CHECKS.items() for file in sorted(folder.glob(pattern))]
+    known = [(check, file.name) for pattern, check in checks.items() for file in sorted(folder.glob(pattern))]
     if not known:
-        raise ValueError(
-            f"parity: {folder} holds no golden set of a known layout (none of {', '.join(amadapter.CHECKS)})"
-        )
+        raise ValueError(f"parity: {folder} holds no golden set of a known layout (none of {', '.join(checks)})")
     for check, file in known:
         with torch.inference_mode():  # never around a yield: the mode would leak to whoever consumes it
             done = list(check(folder, file))
