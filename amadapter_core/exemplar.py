@@ -143,21 +143,22 @@ class Exemplar:
     def fingerprint(self) -> str:
         """A digest of all it holds. Its keys and values depend on this, and on the UNet and what controls it,
         which are the host's matter."""
-        return digest(self.trajectory.sigmas, self.trajectory.latents, self.labels.ids, self.context, self.pooled)
+        labels = [self.labels.ids] if self.labels.parts is None else [self.labels.ids, self.labels.part_ids]
+        return digest(self.trajectory.sigmas, self.trajectory.latents, *labels, self.context, self.pooled)
 
     def save(self, path: str | Path) -> None:
-        """Write one safetensors file: latents and sigmas, label map, conditioning, class table."""
+        """Write one safetensors file: latents and sigmas, label map with its parts, conditioning, class table."""
         tensors = {
             "sigmas": self.trajectory.sigmas,
             "latents": self.trajectory.latents,
             "labels": self.labels.ids.to(torch.int32),
         }
         tensors |= {k: v for k, v in {"context": self.context, "pooled": self.pooled}.items() if v is not None}
-        save_tensors(
-            path,
-            tensors,
-            {"format": FORMAT, "name": self.name, "palette": json.dumps(self.labels.palette.to_dict())},
-        )
+        metadata = {"format": FORMAT, "name": self.name, "palette": json.dumps(self.labels.palette.to_dict())}
+        if (parts := self.labels.parts) is not None:
+            tensors["parts"] = parts.ids.to(torch.int32)
+            metadata["parts_palette"] = json.dumps(parts.palette.to_dict())
+        save_tensors(path, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Exemplar:
@@ -179,7 +180,11 @@ class Exemplar:
                 f"Exemplar.load: {path} is no exemplar file (format {metadata.get('format')!r}, tensors "
                 f"{', '.join(sorted(tensors)[:6]) or 'none'}); expected {FORMAT!r} as written by Exemplar.save"
             )
-        labels = LabelMap(tensors["labels"].long(), Palette.from_dict(json.loads(metadata["palette"]), str(path)))
+        parts = None
+        if "parts" in tensors:
+            parts = LabelMap(tensors["parts"], Palette.from_dict(json.loads(metadata["parts_palette"]), str(path)))
+        palette = Palette.from_dict(json.loads(metadata["palette"]), str(path))
+        labels = LabelMap(tensors["labels"], palette, parts=parts)
         trajectory = Trajectory(tensors["sigmas"], tensors["latents"])
         name = metadata.get("name", path.stem)
         return cls(trajectory, labels, tensors.get("context"), name, tensors.get("pooled"))

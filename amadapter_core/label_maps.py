@@ -10,7 +10,7 @@ without a palette.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from .label_resizing import holds_integers, resize_ids
+from .label_resizing import holds_integers, resize_ids, resize_within
 from .palettes import IGNORED, Palette
 
 __all__ = ["LabelMap", "Palette", "resize_ids"]
@@ -28,6 +28,9 @@ __all__ = ["LabelMap", "Palette", "resize_ids"]
 logger = logging.getLogger(__name__)
 
 ASPECT_TOLERANCE = 0.02
+
+NO_PART = -1
+"""Stands for the part of a pixel that shows none."""
 
 _COLOURS_AT_ONCE = 1 << 14
 
@@ -40,11 +43,14 @@ class LabelMap:
     :param ids: [B, H, W] integer tensor (kept as int64); every value is an id of `palette` or `ignore`.
     :param palette: names and colours of the ids.
     :param ignore: id of pixels that belong to no class; default `palette.ignore`.
+    :param parts: which part of its object each pixel shows, a label map of the same batch and size with ids from 0 on;
+        its ignored pixels show none. Matching alone looks at parts: names, colours and masks are those of the classes.
     """
 
     ids: Tensor
     palette: Palette
     ignore: int | None = None
+    parts: LabelMap | None = None
 
     def __post_init__(self) -> None:
         ids = self.ids
@@ -55,6 +61,12 @@ class LabelMap:
         object.__setattr__(self, "ids", ids.to(torch.int64))
         if self.ignore is None:
             object.__setattr__(self, "ignore", self.palette.ignore)
+        parts = self.parts
+        if parts is not None and (parts.ids.shape != ids.shape or parts.parts is not None or int(parts.ids.min()) < 0):
+            raise ValueError(
+                f"LabelMap: the parts are {list(parts.ids.shape)} with ids from {int(parts.ids.min())} on, the classes "
+                f"{list(ids.shape)}; expected the same batch and size, ids from 0 on, and no parts of parts"
+            )
 
     @property
     def batch(self) -> int:
@@ -65,6 +77,13 @@ class LabelMap:
     def size(self) -> tuple[int, int]:
         """(H, W)."""
         return (self.ids.shape[1], self.ids.shape[2])
+
+    @property
+    def part_ids(self) -> Tensor | None:
+        """[B, H, W] int64 part of each pixel, NO_PART where it shows none; None without parts."""
+        if self.parts is None or self.parts.ignore is None:
+            return None if self.parts is None else self.parts.ids
+        return self.parts.ids.masked_fill(self.parts.ids == self.parts.ignore, NO_PART)
 
     @staticmethod
     def from_colours(
@@ -306,7 +325,14 @@ class LabelMap:
 
     def resize(self, h: int, w: int, method: str = "nearest") -> LabelMap:
         """Resize to (h, w) by "nearest" or "majority", see `resize_ids`; ignored pixels vote last."""
-        return replace(self, ids=resize_ids(self.ids, (h, w), method, ignore=self.ignore))
+        ids = resize_ids(self.ids, (h, w), method, ignore=self.ignore)
+        if self.parts is None:
+            return replace(self, ids=ids)
+        if method == "majority":
+            part_ids = resize_within(self.parts.ids, self.ids, ids)
+        else:
+            part_ids = resize_ids(self.parts.ids, (h, w), method)
+        return replace(self, ids=ids, parts=replace(self.parts, ids=part_ids))
 
     def crop(self, top: int, left: int, h: int, w: int) -> LabelMap:
         """Cut out h rows from `top` on and w columns from `left` on, all inside the map."""
@@ -315,7 +341,7 @@ class LabelMap:
                 f"LabelMap.crop: rows {top}..{top + h} and columns {left}..{left + w} do not lie in a map of "
                 f"{self.size[0]}x{self.size[1]} (height x width)"
             )
-        return replace(self, ids=self.ids[:, top : top + h, left : left + w])
+        return self.changed(lambda ids: ids[:, top : top + h, left : left + w])
 
     def histogram(self) -> Tensor:
         """
@@ -340,11 +366,16 @@ class LabelMap:
             raise ValueError(
                 f"LabelMap.expand: label map batch {self.batch} cannot broadcast to batch {batch}; use 1 or {batch}"
             )
-        return replace(self, ids=self.ids.expand(batch, -1, -1))
+        return self.changed(lambda ids: ids.expand(batch, -1, -1))
+
+    def changed(self, change: Callable[[Tensor], Tensor]) -> LabelMap:
+        """Return the map after a change to its ids that moves pixels about; parts go along."""
+        parts = None if self.parts is None else self.parts.changed(change)
+        return replace(self, ids=change(self.ids), parts=parts)
 
     def to(self, device: torch.device | str) -> LabelMap:
         """Return the map on a device."""
-        return replace(self, ids=self.ids.to(device))
+        return self.changed(lambda ids: ids.to(device))
 
     def _ignored(self) -> Tensor:
         if self.ignore is None:
@@ -389,6 +420,8 @@ def check_same_classes(target: LabelMap, exemplar: LabelMap, name: str = "exempl
             f"AM-Adapter: the target's classes ({target.palette.name}) and those of {name} ({exemplar.palette.name}) "
             f"disagree on {len(wrong)} ids: {told}; bring both label maps to one table of classes"
         )
+    if target.parts is not None and exemplar.parts is not None:
+        check_same_classes(target.parts, exemplar.parts, f"the parts of {name}")
 
 
 def check_same_aspect(what: str, size: Sequence[int], labels: LabelMap, rounding: int) -> None:

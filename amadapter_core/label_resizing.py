@@ -44,6 +44,30 @@ def resize_ids(ids: Tensor, size: tuple[int, int], method: str = "nearest", igno
     return ids[:, rows[:, None], columns]
 
 
+def resize_within(finer: Tensor, ids: Tensor, won: Tensor) -> Tensor:
+    """
+    Resize a finer division of a map, in which every cell already has its winner.
+
+    The finer id of a cell is the one that covers most of it among the pixels of the id that won: a division never
+    moves a border of what it divides.
+
+    :param finer: [B, H, W] integers from 0 on.
+    :param ids: [B, H, W] integers, what is divided.
+    :param won: [B, h, w] what `resize_ids` made of `ids` by majority.
+    :return: [B, h, w], as `finer`.
+    """
+    result = torch.zeros(won.shape, dtype=finer.dtype, device=finer.device)
+    for value in won.unique().tolist():
+        here = ids == value
+        low, high = finer[here].aminmax()
+        if bool(low == high):
+            cells = low
+        else:
+            cells = resize_ids(torch.where(here, finer, -1), tuple(won.shape[1:]), "majority", ignore=-1)
+        result = torch.where(won == value, cells, result)
+    return result
+
+
 def holds_integers(value: Any) -> bool:
     """Whether a value is a tensor of integers; truth values are none."""
     if not isinstance(value, Tensor) or value.dtype == torch.bool:

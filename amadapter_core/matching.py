@@ -375,6 +375,7 @@ class SpatialMatching(Matching):
     :param exemplars: [1 or B, He, We] class ids of each exemplar, any size.
     :param routing: strengths, class pairs, region pairs, weights.
     :param ignore: a class id that agrees with nothing.
+    :param parts: part ids of the target, and of each exemplar, as `PairTable.build` takes them.
     :param options: `matcher`, `keep_mass` and `penalty` of `Pairing`, the same for all exemplars.
     """
 
@@ -386,11 +387,16 @@ class SpatialMatching(Matching):
         *,
         routing: Routing | None = None,
         ignore: int | None = None,
+        parts: tuple[Tensor | None, Sequence[Tensor | None]] | None = None,
         **options: Any,
     ):
         routing = routing or Routing()
         routes = [routing.route(i, len(exemplars)) for i in range(len(exemplars))]
-        tables = [PairTable.build(target, ids, route, ignore) for ids, route in zip(exemplars, routes, strict=True)]
+        own, theirs = parts or (None, [None] * len(exemplars))
+        tables = [
+            PairTable.build(target, ids, route, ignore, (own, other))
+            for ids, route, other in zip(exemplars, routes, theirs, strict=True)
+        ]
         self._pair([Pairing(table, Mode(mode), **options) for table in tables])
 
     @classmethod

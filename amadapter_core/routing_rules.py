@@ -6,6 +6,10 @@ One rule per line, the rest of a line after # is a comment:
     * = 0                            the same for every class that no rule names
     tree -> vegetation, terrain      this class of the target looks at these classes of the exemplar
     sky -> none                      this class of the target looks at nothing in the exemplar
+    car ~ 0.3                        what other parts of a car count, where parts are told apart; 0 unless said
+
+A class may be a part of one, `car:wheel`, and a rule may hold in some layers of the UNet only: `car @up = 0.5`,
+`* @mid, 2 = 0`. Layers are down, mid and up, and 0, 1, 2, 3 by how often the latent is halved there.
 
 What the names mean is settled when the rules meet two label maps: `RoutingRules.route`.
 """
@@ -13,18 +17,21 @@ What the names mean is settled when the rules meet two label maps: `RoutingRules
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from .class_names import class_id, names_in
+from .class_names import names_in
 from .label_maps import LabelMap
 from .label_resizing import resize_ids
-from .routing import RegionPair, Route
+from .part_labels import kind_of
+from .routing import Kind, RegionPair, Route
+from .rule_lines import EVERY_OTHER, NOTHING, Line, lines_of
 
-EVERY_OTHER = "*"
-NOTHING = "none"
-FORMS = '"class = strength", "* = strength", "class -> class, class" or "class -> none"'
+Layer = tuple[str, int]
+"""Block and level of a site of the UNet, as `sites.Site` has them."""
+
+FORMS = '"class = strength", "* = strength", "class -> class, class", "class -> none" or "class ~ share"'
 
 
 @dataclass(frozen=True)
@@ -32,15 +39,24 @@ class ClassRule:
     """One line.
 
     :param text: the line, for messages.
-    :param target: a class of the target, or "*".
-    :param strength: factor on the exemplar's share, or None if the rule is about classes.
-    :param exemplar: classes of the exemplar, or None if the rule is about strength.
+    :param target: a class of the target, a part of one, or "*".
+    :param strength: factor on the exemplar's share, or None if the rule is about something else.
+    :param exemplar: classes or parts of the exemplar, or None likewise.
+    :param other_parts: what other parts of the class count, or None likewise.
+    :param layers: where in the UNet it holds; none is everywhere.
     """
 
     text: str
     target: str
     strength: float | None = None
     exemplar: tuple[str, ...] | None = None
+    other_parts: float | None = None
+    layers: tuple[str, ...] = ()
+
+    def holds_in(self, layer: Layer | None) -> bool:
+        """:param layer: None is no layer in particular: what holds in all of them."""
+        names = () if layer is None else (layer[0].partition("_")[0], str(layer[1]))
+        return not self.layers or any(name in self.layers for name in names)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +73,12 @@ class RoutingRules:
     @classmethod
     def parse(cls, text: str) -> RoutingRules:
         """:raises ValueError: a line that is no rule: its number, its text and what was expected."""
-        lines = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1))
-        return cls(tuple(_parse(number, line) for number, line in lines if line))
+        return cls(tuple(_parse(line) for line in lines_of(text, ("->", "=", "~"), FORMS)))
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether they differ between layers of the UNet."""
+        return any(rule.layers for rule in self.classes)
 
     @classmethod
     def pair(
@@ -81,28 +101,35 @@ class RoutingRules:
         """Both sets of rules; the other's hold where they disagree."""
         return RoutingRules(self.classes + other.classes, self.regions + other.regions)
 
-    def route(self, target: LabelMap, exemplar: LabelMap, strength: float = 1.0) -> Route:
+    def route(self, target: LabelMap, exemplar: LabelMap, strength: float = 1.0, layer: Layer | None = None) -> Route:
         """Settle the rules for two label maps.
 
         :param strength: factor on everything.
+        :param layer: where in the UNet; None leaves out the rules that hold in some layers only.
         :return: a route in ids of the target's palette and, on the exemplar's side, of the exemplar's.
-        :raises ValueError: a class that a palette does not have, or a mask that no pixel of a label map falls in.
+        :raises ValueError: a class or part that a label map does not have, or a mask that no pixel of it falls in.
         """
-        default: float | None = None
-        strengths: dict[int, float] = {}
-        pairs: dict[int, list[int]] = {}
+        # By class or part; None stands for every other.
+        strengths: dict[Kind | None, float] = {}
+        pairs: dict[Kind | None, list[Kind]] = {}
+        shares: dict[int | None, float] = {}
         for rule in self.classes:
-            if rule.target == EVERY_OTHER:
-                default = rule.strength
+            kind = None if rule.target == EVERY_OTHER else _kind(rule, rule.target, target, "target")
+            looks_at = [_kind(rule, name, exemplar, "exemplar") for name in rule.exemplar or ()]
+            if rule.other_parts is not None and isinstance(kind, tuple):
+                raise ValueError(f"RoutingRules: rule {rule.text!r}: ~ is for a class with all of its parts")
+            if not rule.holds_in(layer):
                 continue
-            number = _class_of(rule, rule.target, target, "target")
-            if rule.exemplar is None:
-                strengths[number] = rule.strength
+            if rule.exemplar is not None:
+                pairs[kind] = looks_at
+            elif rule.other_parts is not None:
+                shares[kind] = rule.other_parts
             else:
-                pairs[number] = [_class_of(rule, name, exemplar, "exemplar") for name in rule.exemplar]
-        if default is not None:
-            others = {*target.palette.ids, target.ignore} - {None, *strengths, *pairs}
-            strengths |= dict.fromkeys(others, default)
+                strengths[kind] = rule.strength
+        known = {*target.palette.ids, target.ignore} - {None}
+        for named, others in ((strengths, known - {*strengths, *pairs}), (shares, known - {*shares})):
+            default = named.pop(None, None)
+            named |= {} if default is None else dict.fromkeys(others, default)
         regions = [
             RegionPair(
                 _over(pair.target, target, f"region pair {number}: the target"),
@@ -112,37 +139,37 @@ class RoutingRules:
             )
             for number, pair in enumerate(self.regions, 1)
         ]
-        return Route(strength, strengths, pairs, regions)
+        return Route(strength, strengths, pairs, regions, other_parts=shares)
 
 
-def _parse(number: int, line: str) -> ClassRule:
-    def wrong(why: str) -> ValueError:
-        return ValueError(f"RoutingRules: line {number}, {line!r}: {why}; expected {FORMS}")
-
-    arrow = "->" in line
-    target, _, value = (part.strip() for part in line.partition("->" if arrow else "="))
-    if not target or not value or "->" in value or "=" in (target if arrow else value):
-        raise wrong("this is no rule")
-    if not arrow:
-        try:
-            strength = float(value)
-        except ValueError:
-            raise wrong(f"{value!r} is no number") from None
-        if not (math.isfinite(strength) and strength >= 0):
-            raise wrong(f"the strength is {value}, and must be a finite number of 0 (off) or more (1 is the method)")
-        return ClassRule(line, target, strength=strength)
-    if target == EVERY_OTHER:
-        raise wrong("* takes a strength only; to switch all other classes off write * = 0")
-    names = names_in(value)
-    alone = [name.casefold() for name in names] == [NOTHING]
-    if not names or (not alone and NOTHING in map(str.casefold, names)):
-        raise wrong(f"{NOTHING!r} stands alone")
-    return ClassRule(line, target, exemplar=() if alone else tuple(names))
-
-
-def _class_of(rule: ClassRule, name: str, labels: LabelMap, side: str) -> int:
+def _parse(line: Line) -> ClassRule:
+    rule = ClassRule(line.text, line.target, layers=line.layers)
+    if line.operator == "->":
+        if line.target == EVERY_OTHER:
+            raise line.wrong("* takes a number only; to switch all other classes off write * = 0")
+        names = names_in(line.value)
+        alone = [name.casefold() for name in names] == [NOTHING]
+        if not names or (not alone and NOTHING in map(str.casefold, names)):
+            raise line.wrong(f"{NOTHING!r} stands alone")
+        return replace(rule, exemplar=() if alone else tuple(names))
     try:
-        return class_id(name, labels.palette, labels.names_present)
+        value = float(line.value)
+    except ValueError:
+        raise line.wrong(f"{line.value!r} is no number") from None
+    if line.operator == "~":
+        if not 0 <= value <= 1:
+            raise line.wrong(f"the share is {line.value}, and must lie between 0 (not at all) and 1 (as its own part)")
+        return replace(rule, other_parts=value)
+    if not (math.isfinite(value) and value >= 0):
+        raise line.wrong(
+            f"the strength is {line.value}, and must be a finite number of 0 (off) or more (1 is the method)"
+        )
+    return replace(rule, strength=value)
+
+
+def _kind(rule: ClassRule, name: str, labels: LabelMap, side: str) -> Kind:
+    try:
+        return kind_of(name, labels)
     except ValueError as error:
         raise ValueError(f"RoutingRules: rule {rule.text!r}: the {side}'s {error}") from error
 

@@ -6,6 +6,7 @@ from comfy_api.v0_0_2 import io
 from torch import Tensor
 from typing_extensions import override
 
+from ..amadapter_core.exemplar_mix import mixed
 from ..amadapter_core.routing_rules import RoutingRules
 from .errors import naming
 from .sockets import RoutingType
@@ -43,11 +44,11 @@ class AMAdapterClassRouting(io.ComfyNode):
                     "rules",
                     multiline=True,
                     default="",
-                    placeholder="car = 0.5\ntree -> vegetation, terrain\nsky -> none\n* = 1",
+                    placeholder="car = 0.5\ntree -> vegetation, terrain\nsky -> none\n* = 1\ncar @up = 2",
                     tooltip="One rule per line. car = 0.5: strength for this class of the target. * = 0: strength for "
                     "all classes not named. tree -> vegetation, terrain: this class of the target looks at these "
-                    "classes of the exemplar. sky -> none: it looks at nothing. Names or ids; the rest of a line "
-                    "after # is a comment.",
+                    "classes of the exemplar. sky -> none: it looks at nothing. car @up = 2: in the up blocks only. "
+                    "car:wheel = 2: a part of it. Names or ids; the rest of a line after # is a comment.",
                 ),
                 earlier_input(),
             ],
@@ -116,4 +117,48 @@ class AMAdapterRegionPair(io.ComfyNode):
             return io.NodeOutput((routing or RoutingRules()).joined(pair))
 
 
-NODES: tuple[type[io.ComfyNode], ...] = (AMAdapterClassRouting, AMAdapterRegionPair)
+class AMAdapterMixExemplars(io.ComfyNode):
+    @classmethod
+    @override
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="AMAdapterMixExemplars",
+            display_name="Mix Exemplars",
+            category=CATEGORY,
+            description="Shares two exemplars out class by class: cars from one, the sky from the other, roads in "
+            "between, trees from neither.",
+            search_aliases=["interpolate", "blend", "swap", "style mix", "per-class exemplar", "AM-Adapter"],
+            inputs=[
+                io.String.Input(
+                    "rules",
+                    multiline=True,
+                    default="",
+                    placeholder="car = A\nsky = B\nroad = 0.3\ntree = none",
+                    tooltip="One rule per line. car = A: the first exemplar alone. sky = B: the second alone. road = "
+                    "0.3: this much of the second, the rest of the first. tree = none: neither, the seed decides. "
+                    "Names or ids; the rest of a line after # is a comment.",
+                ),
+                io.Float.Input(
+                    "share",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How much of the second exemplar there is in classes that no rule names: 0 is the first "
+                    "alone, 1 the second alone.",
+                ),
+            ],
+            outputs=[
+                RoutingType.Output("routing_a", tooltip="For the Apply AM-Adapter of the first exemplar."),
+                RoutingType.Output("routing_b", tooltip="For the Apply AM-Adapter of the second, chained to it."),
+            ],
+        )
+
+    @classmethod
+    @override
+    def execute(cls, rules: str, share: float) -> io.NodeOutput:
+        with naming(cls):
+            return io.NodeOutput(*mixed(rules, share))
+
+
+NODES: tuple[type[io.ComfyNode], ...] = (AMAdapterClassRouting, AMAdapterRegionPair, AMAdapterMixExemplars)

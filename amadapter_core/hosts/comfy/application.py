@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch.nn.functional as F
@@ -14,7 +13,7 @@ from ...label_maps import LabelMap, check_same_classes
 from ...matcher import BLOCKS, Matcher
 from ...matching import Grid, Matching, Mode, Pairing, PublishedMatching, SpatialMatching, Variant
 from ...routing import PairTable, Route
-from ...routing_rules import RoutingRules
+from ...routing_rules import Layer, RoutingRules
 from .exemplar import HostExemplar
 
 Crop = tuple[tuple[int, int, int, int], Grid] | None
@@ -48,6 +47,7 @@ class Application:
     matcher: Any = None
     mask: Tensor | None = None
     rules: RoutingRules | None = None
+    _tables: dict[Layer | None, PairTable] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.mode is Mode.LEARNED and self.matcher is None:
@@ -56,13 +56,13 @@ class Application:
             )
         if self.variant is Variant.PUBLISHED:
             plain = self.strength in (0, 1) and self.block_weights == (1, 1, 1) and not self.keep_mass
-            if not plain or self.mask is not None or self.rules is not None:
+            if not plain or self.mask is not None or self.rules is not None or self.target.parts is not None:
                 raise ValueError(
-                    "variant 'published' takes strength 1 (or 0), block weights 1, no keep_mass, no mask and no "
-                    "routing; use variant 'spatial'"
+                    "variant 'published' takes strength 1 (or 0), block weights 1, no keep_mass, no mask, no routing "
+                    "and no parts; use variant 'spatial'"
                 )
         check_same_classes(self.target, self.labels, self.name)
-        if self.mode is not Mode.IMPLICIT and not bool(self.table.agreement.any()):
+        if self.mode is not Mode.IMPLICIT and not bool(self.table().agreement.any()):
             raise ValueError(
                 f"the target ({_names(self.target)}) and {self.name} ({_names(self.labels)}) have no class in "
                 "common; check that both label maps are right, pair classes with Class Routing, or use mode 'implicit'"
@@ -80,34 +80,56 @@ class Application:
     def network(self) -> Matcher | None:
         return None if self.matcher is None else self.matcher.model
 
-    @cached_property
-    def table(self) -> PairTable:
-        """Who may look at whom, at strength 1, over the whole target."""
-        route = Route() if self.rules is None else self.rules.route(self.target, self.labels, 1.0)
+    def table(self, layer: Layer | None = None) -> PairTable:
+        """Who may look at whom, at strength 1, over the whole target.
+
+        :param layer: where in the UNet; None leaves out the rules that hold in some layers only.
+        """
+        layer = layer if self.by_layer else None
+        if layer not in self._tables:
+            self._tables[layer] = self._table(layer)
+        return self._tables[layer]
+
+    @property
+    def by_layer(self) -> bool:
+        """Whether its rules differ between layers of the UNet."""
+        return self.rules is not None and self.rules.by_layer
+
+    def _table(self, layer: Layer | None) -> PairTable:
+        route = Route() if self.rules is None else self.rules.route(self.target, self.labels, layer=layer)
         if self.mask is not None:
             mask = F.interpolate(self.mask.reshape(-1, 1, *self.mask.shape[-2:]).float(), size=self.target.size)[:, 0]
             route = replace(route, mask=mask)
-        return PairTable.build(self.target.ids, self.labels.ids, route, self.target.ignore)
+        parts = (self.target.part_ids, self.labels.part_ids)
+        return PairTable.build(self.target.ids, self.labels.ids, route, self.target.ignore, parts)
 
     def weight(self, block: str) -> float:
         """Strength in a block of the UNet."""
         return self.strength * self.block_weights[BLOCKS.index(block)]
 
-    def pairing(self, strength: float, crop: Crop) -> Pairing:
-        """How the target, or a part of it, looks at the exemplar."""
-        table = replace(self.table, target=_cut(self.table.target, crop), weight=self.table.weight * strength)
+    def pairing(self, strength: float, crop: Crop, layer: Layer | None = None) -> Pairing:
+        """How the target, or an area of it, looks at the exemplar."""
+        table = self.table(layer)
+        table = replace(table, target=_cut(table.target, crop), weight=table.weight * strength)
         return Pairing(table, self.mode, self.network, self.keep_mass, self.penalty)
 
 
-def match(applications: Sequence[Application], strengths: Sequence[float], crop: Crop, latent: Grid) -> Matching:
+def match(
+    applications: Sequence[Application],
+    strengths: Sequence[float],
+    crop: Crop,
+    latent: Grid,
+    layer: Layer | None = None,
+) -> Matching:
     """One matching of several applications.
 
     :param strengths: of each.
     :param latent: (h, w) of the whole target.
+    :param layer: where in the UNet, for rules that ask.
     """
     first = applications[0]
     if first.variant is not Variant.PUBLISHED:
-        return SpatialMatching.of([a.pairing(s, crop) for a, s in zip(applications, strengths, strict=True)])
+        return SpatialMatching.of([a.pairing(s, crop, layer) for a, s in zip(applications, strengths, strict=True)])
     size = tuple(8 * side for side in latent)
     return PublishedMatching.from_colours(
         first.target.picture(size), first.labels.picture(size), first.mode, matcher=first.network

@@ -90,7 +90,7 @@ class Reading:
 
     def _look(self, site: Site, chunk: Chunk, q: Tensor, k: Tensor, v: Tensor, *, scale: float) -> Tensor:
         run = self.run
-        matching = run.matching(self.strengths[site.block], chunk.crop)
+        matching = run.matching(self.strengths[site.block], chunk.crop, site)
         sizes = [run.applications[i].exemplar.exemplar.size for i in matching.active]
         look = Look(matching, [self.banks[i] for i in matching.active], self.target, sizes)
         if not look.banks:
@@ -110,7 +110,7 @@ class Reading:
         row_of = [len(hidden) - 1 if c.positive else 0 for c in self.chunks for _ in range(c.rows.stop - c.rows.start)]
         whole = [split_heads(x, heads) for x in (q, k, v)]
         grids = site.grid(self.target), [site.grid(run.applications[0].exemplar.exemplar.size)]
-        matching = run.matching(self.strengths[site.block], None)
+        matching = run.matching(self.strengths[site.block], None, site)
         bias = matching.bias(whole[0], [ek[row_of]], *grids, site.block, scale)
         out = torch.empty_like(q)
         for chunk in self.chunks:

@@ -60,6 +60,7 @@ class Run:
         self._levels: list[float] = []
         self._biases: dict[Hashable, tuple[int, Bias | None]] = {}
         self._warned: set[str] = set()
+        self._by_layer = any(a.by_layer for a in applications)
         self.published = any(a.variant is Variant.PUBLISHED for a in applications)
         self._passes = Passes(applications, guider, self.sites, self.published)
         self._check(noise_shape[0])
@@ -135,10 +136,11 @@ class Run:
             chunks.append(Chunk(rows, roles.positive[index], uuid, roles.crops.get(uuid)))
         return chunks
 
-    def matching(self, strengths: tuple[float, ...], crop: Crop) -> Matching:
-        key = (strengths, crop)
+    def matching(self, strengths: tuple[float, ...], crop: Crop, site: Site) -> Matching:
+        layer = (site.block, site.level) if self._by_layer else None
+        key = (strengths, crop, layer)
         if key not in self._matchings:
-            self._matchings[key] = match(self.applications, strengths, crop, self.latent)
+            self._matchings[key] = match(self.applications, strengths, crop, self.latent, layer)
         return self._matchings[key]
 
     def bias(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -211,6 +210,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
             keep_mass=keep_mass,
             penalty=penalty,
             ignore=target.ignore,
+            parts=(target.part_ids, [x.labels.part_ids for x in exemplars]),
         )
         augmentation = Augmentation(
             self.unet,
@@ -252,7 +252,7 @@ class AMAdapterPipeline(StableDiffusionPipeline):
                 f"AMAdapterPipeline: {labels.batch} target label maps cannot serve {batch} prompts x {images} images; "
                 f"give 1, {batch} or {batch * images}"
             )
-        return replace(labels, ids=labels.ids.repeat_interleave(images, dim=0))
+        return labels.changed(lambda ids: ids.repeat_interleave(images, dim=0))
 
     def _source(self, exemplar: Exemplar, prompt: Any, controlnext_scale: float, kwargs: dict[str, Any]) -> Source:
         context = exemplar.context
