@@ -169,7 +169,7 @@ class AMAdapterSaveExemplar(io.ComfyNode):
     @override
     def execute(cls, exemplar: HostExemplar, filename_prefix: str) -> io.NodeOutput:
         with naming(cls):
-            path, name = folders.new_exemplar(filename_prefix)
+            path, name = folders.new_file(filename_prefix)
             exemplar.exemplar.save(path)
         return io.NodeOutput(name, ui=ui.PreviewText(f"saved as {name}"))
 

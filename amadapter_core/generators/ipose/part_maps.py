@@ -89,9 +89,9 @@ class PartMaps:
     def finer(self, labels: LabelMap) -> LabelMap:
         """Tell the parts of classes apart in matching, so that a wheel is matched with a wheel.
 
-        :param labels: of as many pictures, of the same aspect and any size.
+        :param labels: what the parts were found in, at any size; the generator's own is stretched to it.
         """
-        return with_parts(labels, self.label_map())
+        return with_parts(labels, self.label_map().resize(*labels.size))
 
 
 def categories_of(instances: Sequence[InstanceMap]) -> set[int]:

@@ -2,6 +2,8 @@
 
 Matchers, exemplars and segmenters share the folder `am_adapter`; exemplars and segmenters are told by what they say
 they are, and whatever is neither is offered as a matcher. Palettes are JSON files in `am_adapter/palettes`.
+
+Generators have a folder of their own, with the style codes and support packs that belong to them.
 """
 
 from __future__ import annotations
@@ -18,17 +20,21 @@ from ...exemplar import FORMAT
 from ...palettes import Palette
 
 FOLDER = "am_adapter"
+GENERATORS = "semantic_generators"
 PALETTES = "palettes"
+STYLES, SUPPORTS = "style_codes", "ipose_supports"
+"""What files say that they are."""
 
 
 def register() -> None:
-    """Make `models/am_adapter` known, with the file types it holds; paths a user has added stay."""
-    own = os.path.join(folder_paths.models_dir, FOLDER)
-    paths, extensions = folder_paths.folder_names_and_paths.get(FOLDER, ([], set()))
-    if own not in paths:
-        paths = [own, *paths]
-    # Without extensions ComfyUI lists every file.
-    folder_paths.folder_names_and_paths[FOLDER] = (paths, {*extensions, *EXTENSIONS})
+    """Make the pack's model folders known, with the file types they hold; paths a user has added stay."""
+    for name in (FOLDER, GENERATORS):
+        own = os.path.join(folder_paths.models_dir, name)
+        paths, extensions = folder_paths.folder_names_and_paths.get(name, ([], set()))
+        if own not in paths:
+            paths = [own, *paths]
+        # Without extensions ComfyUI lists every file.
+        folder_paths.folder_names_and_paths[name] = (paths, {*extensions, *EXTENSIONS})
 
 
 def folders(folder: str = FOLDER) -> list[Path]:
@@ -56,6 +62,21 @@ def segmenters() -> list[str]:
 def matchers() -> list[str]:
     """Names of all other weights files in `am_adapter`."""
     return [name for name in files(FOLDER) if not _is_exemplar(name) and not _is_segmenter(name)]
+
+
+def styles() -> list[str]:
+    """Names of the style codes in `semantic_generators`."""
+    return [name for name in files(GENERATORS) if _kind(GENERATORS, name) == STYLES]
+
+
+def supports() -> list[str]:
+    """Names of iPOSE's support packs in `semantic_generators`."""
+    return [name for name in files(GENERATORS) if _kind(GENERATORS, name) == SUPPORTS]
+
+
+def generators() -> list[str]:
+    """Names of all other weights files in `semantic_generators`."""
+    return [name for name in files(GENERATORS) if _kind(GENERATORS, name) not in (STYLES, SUPPORTS)]
 
 
 def palettes() -> list[str]:
@@ -104,32 +125,36 @@ def fingerprint(folder: str, name: str) -> str:
     return f"{path}:{state.st_mtime_ns}:{state.st_size}"
 
 
-def new_exemplar(prefix: str) -> tuple[Path, str]:
-    """Where to save an exemplar without overwriting one.
+def new_file(prefix: str, folder: str = FOLDER) -> tuple[Path, str]:
+    """Where to save a safetensors file without overwriting one.
 
     :param prefix: as in Save Image: may name subfolders and hold %date% fields; a counter follows it.
     :return: the path, whose folder exists, and the name under which it will be listed.
     :raises ValueError: when the prefix leaves the folder.
     """
-    root = folders()[0]
+    root = folders(folder)[0]
     root.mkdir(parents=True, exist_ok=True)
     if not Path(root, prefix).resolve().is_relative_to(root.resolve()):
         raise ValueError(f"AM-Adapter: filename_prefix {prefix!r} leaves {root}; use a name or subfolder/name")
-    folder, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(root))
+    place, stem, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, str(root))
     file = f"{stem}_{counter:05}.safetensors"
-    return Path(folder, file), os.path.join(subfolder, file)
+    return Path(place, file), os.path.join(subfolder, file)
 
 
 def _is_exemplar(name: str) -> bool:
-    return _metadata(name).get("format") == FORMAT
+    return _metadata(FOLDER, name).get("format") == FORMAT
 
 
 def _is_segmenter(name: str) -> bool:
-    return _metadata(name).get("am_adapter.kind") == "segmenter"
+    return _kind(FOLDER, name) == "segmenter"
 
 
-def _metadata(name: str) -> dict[str, str]:
-    path = folder_paths.get_full_path(FOLDER, name)
+def _kind(folder: str, name: str) -> str | None:
+    return _metadata(folder, name).get("am_adapter.kind")
+
+
+def _metadata(folder: str, name: str) -> dict[str, str]:
+    path = folder_paths.get_full_path(folder, name)
     if path is None or not path.endswith(".safetensors"):
         return {}
     state = os.stat(path)

@@ -112,7 +112,7 @@ def test_an_unknown_palette_is_named_with_the_folders_searched(folders: ModuleTy
 def test_new_exemplars_are_counted_and_listed_under_the_name_returned(folders: ModuleType, model_folder: Path) -> None:
     names = []
     for _ in range(2):
-        path, name = folders.new_exemplar("streets/night")
+        path, name = folders.new_file("streets/night")
         save_exemplar(path)
         names.append(name)
     assert names == [os.path.join("streets", f"night_0000{i}.safetensors") for i in (1, 2)]
@@ -122,4 +122,4 @@ def test_new_exemplars_are_counted_and_listed_under_the_name_returned(folders: M
 
 def test_an_exemplar_is_not_saved_outside_the_folder(folders: ModuleType) -> None:
     with pytest.raises(ValueError, match="leaves"):
-        folders.new_exemplar("../../night")
+        folders.new_file("../../night")

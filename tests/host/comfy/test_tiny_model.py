@@ -12,6 +12,8 @@ import pytest
 import torch
 
 from amadapter_core.controlnext import ControlNeXt
+from amadapter_core.generators.ipose import Supports
+from amadapter_core.generators.system import System
 from amadapter_core.matcher import Matcher
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("inference")]
@@ -121,10 +123,12 @@ def test_the_pack_s_nodes_bring_the_classes_of_the_pack_under_test(tiny: ModuleT
     sys.modules[spec.name] = pack = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(pack)
     made = {name: node().load(0) for name, node in pack.NODE_CLASS_MAPPINGS.items()}
-    assert list(made) == ["TinySD15Checkpoint", "TinyControlNet", "TinyControlNeXt", "TinyMatcher", "TinyTransformer"]
+    named = ("SD15Checkpoint", "ControlNet", "ControlNeXt", "Matcher", "Transformer", "Generator", "Supports")
+    assert list(made) == [f"Tiny{name}" for name in named]
     assert len(made["TinySD15Checkpoint"]) == 3
     assert isinstance(made["TinyControlNeXt"][0].network, ControlNeXt)
     assert isinstance(made["TinyMatcher"][0].model, Matcher)
+    assert made["TinyGenerator"][0].core.system is System.CLVAE and isinstance(made["TinySupports"][0], Supports)
 
 
 def test_classes_are_those_of_the_pack_that_a_server_has_loaded(

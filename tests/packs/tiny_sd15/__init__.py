@@ -5,7 +5,7 @@ Link this folder into `custom_nodes` beside the pack under test.
 
 from __future__ import annotations
 
-from . import models
+from . import generators, models
 
 SEED = {"required": {"seed": ("INT", {"default": 0, "min": 0, "max": 2**31})}}
 
@@ -62,6 +62,46 @@ class TinyTransformer:
         return (models.tiny_transformer(),)
 
 
+class TinyGenerator:
+    """A semantic generator of the system that a file's name speaks of."""
+
+    INPUT_TYPES = classmethod(
+        lambda cls: {
+            "required": {**SEED["required"], "generator_name": ("STRING", {})},
+            "optional": {"supports": ("AM_SUPPORTS",)},
+        }
+    )
+    RETURN_TYPES = ("AM_GENERATOR", "STRING")
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self, seed: int, generator_name: str = "clvae", supports: object = None) -> tuple:
+        generator = generators.stand_in(generator_name, seed)
+        if supports is not None:
+            generator.supports = supports
+        hosted = models.core("hosts.comfy.generators").hosted(generator)
+        return hosted, hosted.about
+
+
+class TinySupports:
+    INPUT_TYPES = classmethod(lambda cls: SEED)
+    RETURN_TYPES = ("AM_SUPPORTS",)
+    FUNCTION = "load"
+    CATEGORY = "testing"
+
+    def load(self, seed: int) -> tuple:
+        return (generators.tiny_supports(24, 26, seed=seed),)
+
+
 NODE_CLASS_MAPPINGS = {
-    node.__name__: node for node in (TinySD15Checkpoint, TinyControlNet, TinyControlNeXt, TinyMatcher, TinyTransformer)
+    node.__name__: node
+    for node in (
+        TinySD15Checkpoint,
+        TinyControlNet,
+        TinyControlNeXt,
+        TinyMatcher,
+        TinyTransformer,
+        TinyGenerator,
+        TinySupports,
+    )
 }
