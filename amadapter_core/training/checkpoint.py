@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def save_checkpoint(
     folder: Path,
     task: Task,
     progress: Progress,
-    optimiser: Any,
+    optimisers: Mapping[str, Any],
     average: Average | None,
     scaler: Any,
     keep: int,
@@ -59,6 +60,7 @@ def save_checkpoint(
     """Write a checkpoint beside the others and remove the oldest ones.
 
     :param folder: of the run's checkpoints.
+    :param optimisers: by the name of their turn.
     """
     final = checkpoint_folder(folder, progress.step)
     partial = folder / f".{final.name}.partial"
@@ -69,7 +71,8 @@ def save_checkpoint(
         save_part(partial / part.file, part, metadata, task.variant)
     if average is not None:
         save_tensors(partial / "resume" / "average.safetensors", average.state_dict(), metadata)
-    torch.save(optimiser.state_dict(), partial / "resume" / "optimiser.pt")
+    for name, optimiser in optimisers.items():
+        torch.save(optimiser.state_dict(), partial / "resume" / _optimiser_file(name))
     state = {
         "step": progress.step,
         "sums": progress.sums,
@@ -85,10 +88,13 @@ def save_checkpoint(
         shutil.rmtree(old)
 
 
-def load_checkpoint(folder: Path, task: Task, optimiser: Any, average: Average | None, scaler: Any) -> Progress:
+def load_checkpoint(
+    folder: Path, task: Task, optimisers: Mapping[str, Any], average: Average | None, scaler: Any
+) -> Progress:
     """Go on where a checkpoint stopped.
 
     :param folder: of one checkpoint.
+    :param optimisers: by the name of their turn.
     :raises CheckpointError: when it was made by a run with other settings of what is learned.
     """
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
@@ -97,10 +103,16 @@ def load_checkpoint(folder: Path, task: Task, optimiser: Any, average: Average |
         _load_part(folder / part.file, part)
     if average is not None:
         average.load_state_dict(load_file(folder / "resume" / "average.safetensors"))
-    optimiser.load_state_dict(torch.load(folder / "resume" / "optimiser.pt", map_location="cpu", weights_only=True))
+    for name, optimiser in optimisers.items():
+        file = folder / "resume" / _optimiser_file(name)
+        optimiser.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     if scaler is not None and state["scaler"]:
         scaler.load_state_dict(state["scaler"])
     return Progress(state["step"], state["sums"], state["count"])
+
+
+def _optimiser_file(turn: str) -> str:
+    return f"optimiser_{turn}.pt" if turn else "optimiser.pt"
 
 
 def save_part(path: Path, part: Part, metadata: dict[str, str], variant: str | None = None) -> None:
@@ -119,6 +131,7 @@ def metadata_of(task: Task, step: int) -> dict[str, str]:
         "am_adapter.task": task.config.task,
         "am_adapter.step": str(step),
         "am_adapter.config": task.config.to_json(),
+        **task.metadata,
     }
 
 
@@ -138,7 +151,8 @@ def _load_part(path: Path, part: Part) -> None:
 def _check_same_run(folder: Path, former: dict[str, Any], task: Task) -> None:
     """The settings that decide what the next step computes have to be the same."""
     present = json.loads(task.config.to_json())
-    fixed = ("task", "model", "seed", "batch", "data", "autoencoder", "structure", "matcher", "segmenter")
+    networks = ("autoencoder", "structure", "matcher", "segmenter", "clvae", "ipose_parts", "ipose", "scadm")
+    fixed = ("task", "model", "seed", "batch", "data", *networks)
     changed = [name for name in fixed if name in former and former[name] != present[name]]
     if changed:
         told = "; ".join(f"{name} was {former[name]} and is {present[name]}" for name in changed)

@@ -8,11 +8,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .clvae_settings import ClVAE
+from .ipose_settings import IPose, IPoseParts
+from .scadm_settings import ScaDM
 from .settings import build, override
 
 BUILT_IN = Path(__file__).parent / "configs"
 
-Kinds = Literal["scenes", "folder", "bdd100k", "cityscapes"]
+Kinds = Literal["scenes", "folder", "bdd100k", "cityscapes", "ade20k", "cocostuff", "nyu", "celebamaskhq"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Data:
     :param size: (H, W) of a training picture in pixels.
     :param short_side: to which the short side is resized before the random crop; None takes that of `size`.
     :param palette: class table of the label maps, built-in or a JSON file.
-    :param split: sub-folder of BDD100K and Cityscapes.
+    :param split: of data sets that are divided; a plain folder is not.
     :param labels: in a plain folder, whether label maps hold class ids or colours.
     :param caption: prompt of pictures that have none of their own.
     :param appearances: how many appearances of scenes.
@@ -216,9 +219,10 @@ class Config:
     :param precision: of the computation; the weights stay fp32.
     :param workers: data loading processes per training process.
     :param resume: whether to go on from the last checkpoint in `output`.
+    :param discriminator: the optimiser of the adversary, where a task has one; see `adversarial`.
     """
 
-    task: Literal["autoencoder", "structure", "matcher", "segmenter"]
+    task: Literal["autoencoder", "structure", "matcher", "segmenter", "clvae", "ipose_parts", "ipose", "scadm"]
     output: str
     steps: int
     model: str | None = None
@@ -230,6 +234,7 @@ class Config:
     resume: bool = True
     data: Data = field(default_factory=Data)
     optimiser: Optimiser = field(default_factory=Optimiser)
+    discriminator: Optimiser = field(default_factory=Optimiser)
     checkpoints: Checkpoints = field(default_factory=Checkpoints)
     validation: Validation = field(default_factory=Validation)
     log: Log = field(default_factory=Log)
@@ -237,6 +242,10 @@ class Config:
     structure: Structure = field(default_factory=Structure)
     matcher: Matcher = field(default_factory=Matcher)
     segmenter: Segmenter = field(default_factory=Segmenter)
+    clvae: ClVAE = field(default_factory=ClVAE)
+    ipose_parts: IPoseParts = field(default_factory=IPoseParts)
+    ipose: IPose = field(default_factory=IPose)
+    scadm: ScaDM = field(default_factory=ScaDM)
 
     def __post_init__(self) -> None:
         _at_least("steps", self.steps, 1)

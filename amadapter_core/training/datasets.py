@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 from .config import Data
-from .file_pairs import open_bdd100k, open_cityscapes, open_folder
+from .file_pairs import open_files
 from .pairs import Pairs
 from .scene_pairs import Kept, Scenes
 
@@ -25,6 +24,4 @@ def open_pairs(data: Data, rank: int = 0, ranks: int = 1, wait: Callable[[], Non
         raise ValueError(f"training data: data.cache is for scenes, not for {data.kind}; files are read as they lie")
     if data.root is None:
         raise ValueError(f"training data: data.root is missing; name the folder of the {data.kind} data set")
-    return {"folder": open_folder, "bdd100k": open_bdd100k, "cityscapes": open_cityscapes}[data.kind](
-        data, Path(data.root)
-    )
+    return open_files(data)

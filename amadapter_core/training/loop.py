@@ -8,7 +8,6 @@ stopped goes on with the losses it would have had, and two processes give the lo
 from __future__ import annotations
 
 import logging
-import math
 import os
 import shutil
 import time
@@ -27,9 +26,10 @@ from .feeding import feed, share
 from .interrupts import interruptible
 from .networks import Networks
 from .records import Records
-from .schedule import Average, rate_at
+from .schedule import Average
+from .stepping import NotFinite, Stepper, placed
 from .task import Batch, Place
-from .tasks import make_task
+from .tasks import ADVERSARIAL, make_task
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +75,10 @@ class Run:
             cpu=not _has_accelerator(),
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=STORE_PATIENCE),
-                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+                # Who does not learn in a turn has no gradients in it.
+                DistributedDataParallelKwargs(
+                    gradient_as_bucket_view=True, find_unused_parameters=config.task in ADVERSARIAL
+                ),
             ],
         )
         self.place = Place(
@@ -87,16 +90,10 @@ class Run:
         self.micro = share(config, self.place.ranks)
         set_seed(config.seed)  # of networks that are made here; all else has draws of its own
         self.task = make_task(config, self.place, networks).to(self.place.device)
-        learning = [p for p in self.task.parameters() if p.requires_grad]
-        if not learning:
-            raise ValueError(f"training {config.task}: nothing learns with these settings")
-        settings = config.optimiser
-        optimiser = torch.optim.AdamW(
-            learning, settings.rate, settings.betas, settings.epsilon, settings.weight_decay, fused=True
-        )
-        self.average = Average(self.task, settings.ema) if settings.ema else None
-        self.network, self.optimiser = self.accelerator.prepare(self.task, optimiser)
-        self.learning = learning
+        self.stepper = Stepper(self.accelerator, self.task, config)
+        self.average = None
+        if config.optimiser.ema:
+            self.average = Average(self.task, config.optimiser.ema, self.task.averaged)
         self.progress = Progress(0, {}, 0)
         self.checkpoint: Path | None = None
         self.records: Records | None = None
@@ -134,8 +131,8 @@ class Run:
                     self._say("stopped at step %d; the same command goes on from there", progress.step)
                     return self.checkpoint
                 if config.checkpoints.export_every and progress.step % config.checkpoints.export_every == 0:
-                    self._export()
-            return self._export()
+                    self.export()
+            return self.export()
 
     def step(self, batches: Iterator[Batch]) -> dict[str, float]:
         """Take one optimisation step and return its values; for measuring."""
@@ -148,35 +145,16 @@ class Run:
         return iter(feed(self.task.samples, self.config, self.micro, self.progress.step, self.place))
 
     def _step(self, batches: Iterator[Batch], stop: bool) -> tuple[dict[str, float], bool]:
-        config, step = self.config, self.progress.step
-        rate = rate_at(step, config.steps, config.optimiser)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.network.train()
-        total: dict[str, Tensor] = {}
-        for part in range(config.accumulate):
-            last = part == config.accumulate - 1
-            with nullcontext() if last else self.accelerator.no_sync(self.network):
-                losses = self.network(_on(next(batches), self.place.device))
-                self.accelerator.backward(losses["loss"] / config.accumulate)
-            for name, value in losses.items():
-                total[name] = total.get(name, 0) + value.detach().float() / config.accumulate
-        # One exchange for all that the processes have to tell each other.
-        told = torch.stack([*total.values(), torch.tensor(float(stop), device=self.place.device)])
-        told = self.accelerator.reduce(told, "mean").tolist()
-        values = dict(zip(total, told, strict=False))
-        if not math.isfinite(values["loss"]):
-            self._fail(step, f"the loss is {values['loss']}")
-        clip = config.optimiser.clip or math.inf
-        norm = float(self.accelerator.clip_grad_norm_(self.learning, clip))
-        if not math.isfinite(norm) and self.accelerator.scaler is None:
-            self._fail(step, f"the norm of the gradients is {norm}")
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        step = self.progress.step
+        parts = [next(batches) for _ in range(self.config.accumulate)]
+        try:
+            values, stop = self.stepper.step(parts, step, stop)
+        except NotFinite as error:
+            self._fail(step, str(error))
         if self.average is not None:
             self.average.update(step)
         self.progress.step += 1
-        return values | {"gradient_norm": norm, "rate": rate}, told[-1] > 0
+        return values, stop
 
     def _count(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -218,7 +196,7 @@ class Run:
             batch = torch.utils.data.default_collate(
                 [self.task.held_out[i] for i in indices[start : start + self.micro]]
             )
-            for name, values in self.task.validate(_on(batch, self.place.device)).items():
+            for name, values in self.task.validate(placed(batch, self.place.device)).items():
                 sums[name] = sums.get(name, 0) + values.float().sum()
         total = self.accelerator.reduce(torch.stack(list(sums.values())), "sum").tolist()
         values = {name: value / items for name, value in zip(sums, total, strict=True)}
@@ -235,7 +213,7 @@ class Run:
                 folder,
                 self.task,
                 self.progress,
-                self.optimiser.optimizer,
+                self.stepper.optimisers,
                 self.average,
                 self.accelerator.scaler,
                 self.config.checkpoints.keep,
@@ -254,10 +232,10 @@ class Run:
             )
         self.checkpoint = found[-1]
         self.progress = load_checkpoint(
-            found[-1], self.task, self.optimiser.optimizer, self.average, self.accelerator.scaler
+            found[-1], self.task, self.stepper.optimisers, self.average, self.accelerator.scaler
         )
 
-    def _export(self) -> Path:
+    def export(self) -> Path:
         """Write the model folder of the run, by the averaged weights where there are any."""
         folder = self.folder / "model"
         if self.main:
@@ -297,13 +275,6 @@ class Run:
 
 def _has_accelerator() -> bool:
     return torch.cuda.is_available() or torch.backends.mps.is_available()
-
-
-def _on(batch: Batch, device: torch.device) -> Batch:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
 
 
 @contextmanager

@@ -47,7 +47,7 @@ def bench(config: Config, steps: int = 3, random: bool = False) -> dict[str, Any
         "precision": config.precision,
         "size": config.data.size,
         "batch": config.batch,
-        "learning_parameters": sum(parameter.numel() for parameter in run.learning),
+        "learning_parameters": sum(parameter.numel() for parameter in run.stepper.learning),
         "seconds_per_step": seconds,
         "cpu_seconds_per_step": cpu_seconds,
         "first_step_seconds": round(times[0][0], 3),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -31,11 +31,14 @@ class Average:
     """Exponential moving average of the parameters that learn; young averages forget faster.
 
     :param decay: share of the old value that a step keeps, at most (1 + n) / (10 + n) after n steps.
+    :param parameters: which of the network's; None takes all that learn.
     """
 
-    def __init__(self, network: nn.Module, decay: float):
+    def __init__(self, network: nn.Module, decay: float, parameters: Iterable[nn.Parameter] | None = None):
         self.decay = decay
-        self.learning = {name: p for name, p in network.named_parameters() if p.requires_grad}
+        chosen = [p for p in network.parameters() if p.requires_grad] if parameters is None else parameters
+        wanted = {id(p) for p in chosen}
+        self.learning = {name: p for name, p in network.named_parameters() if id(p) in wanted}
         self.values = {name: p.detach().float().clone() for name, p in self.learning.items()}
 
     @torch.no_grad()

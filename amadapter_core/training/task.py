@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..checkpoints import Kind
-from .config import Config
+from .config import Config, Optimiser
 
 Batch = dict[str, Any]
 
@@ -55,6 +55,21 @@ class Part:
         return {name: tensor for name, tensor in state.items() if name in learning}
 
 
+@dataclass(frozen=True)
+class Turn:
+    """Who learns in a turn of a step: nearly every task has one turn, of adversaries each has its own.
+
+    :param name: what `forward` is told, and what stands before the names of the turn's values in the log; the first
+        turn has none.
+    :param parameters: that its optimiser moves.
+    :param settings: of that optimiser.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    settings: Optimiser
+
+
 class Task(nn.Module, ABC):
     """One kind of training. Its `forward` is the training step's loss, so that accelerate may wrap the whole.
 
@@ -76,6 +91,21 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def parts(self) -> dict[str, Part]:
         """The networks that learn, by name."""
+
+    @property
+    def turns(self) -> list[Turn]:
+        """The turns of a step, in their order."""
+        return [Turn("", [p for p in self.parameters() if p.requires_grad], self.config.optimiser)]
+
+    @property
+    def averaged(self) -> list[nn.Parameter]:
+        """Parameters of which a moving average is kept, where the settings ask for one."""
+        return self.turns[0].parameters
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the files of the networks say besides how they were trained."""
+        return {}
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -34,8 +34,7 @@ from amadapter_core.training.autoencoder import standardised
 from amadapter_core.training.config import Config
 from amadapter_core.training.loop import Run, TrainingError, train
 from amadapter_core.training.measuring import bench
-from amadapter_core.training.records import read_table
-from amadapter_core.training.settings import build
+from tests.host.runs import Killed, configured, killed_at, rows
 
 from .conftest import small_unet
 
@@ -99,20 +98,9 @@ def settings(model: Path, pairs: Path, tmp_path: Path) -> Callable[..., Config]:
             "validation": {"data": data, "every": 3, "items": 2, "pictures": 0, "timesteps": [500], "steps": 2},
             "log": {"every": 1},
         }
-        for name, value in changes.items():
-            *path, last = name.split("__")
-            target = plain
-            for part in path:
-                target = target.setdefault(part, {})
-            target[last] = value
-        return build(Config, plain, "test")
+        return configured(plain, changes)
 
     return make
-
-
-def rows(folder: Path, name: str = "losses.csv") -> list[dict[str, str]]:
-    """A table without the seconds, which no two runs share."""
-    return [{k: v for k, v in row.items() if k != "seconds_per_step"} for row in read_table(folder / name)]
 
 
 def files(folder: Path) -> dict[str, Tensor]:
@@ -129,18 +117,6 @@ def assert_alike(one: list[dict[str, str]], other: list[dict[str, str]]) -> None
     assert len(one) == len(other) > 1
     for a, b in zip(one, other, strict=True):
         assert [float(a[k]) for k in a] == pytest.approx([float(b[k]) for k in a], rel=2e-4, abs=2e-5)
-
-
-class Killed(Exception):
-    pass
-
-
-def killed_at(step: int) -> Callable[[int, Any], None]:
-    def watch(done: int, _: Any) -> None:
-        if done == step:
-            raise Killed
-
-    return watch
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ def test_a_wrong_override_is_named(tmp_path: Path, override: str, message: str) 
 
 
 def test_a_file_that_is_not_there_is_reported_with_the_built_in_names() -> None:
-    with pytest.raises(FileNotFoundError, match=r"none of the built-in ones \(demo_autoencoder, .*demo_structure"):
+    with pytest.raises(FileNotFoundError, match=r"none of the built-in ones \(.*demo_autoencoder, .*demo_structure"):
         load("demo_autoencodr")
 
 
