@@ -32,3 +32,8 @@ def class_id(text: str, palette: Palette, present: Callable[[], Sequence[str]] |
         f"palette {palette.name!r} has no class {text!r}; {listed} "
         f"{', '.join(palette.names if present is None else present()) or 'none'}"
     )
+
+
+def plain_name(name: str) -> str:
+    """A class name without what tables spell differently: the first of several synonyms, small, words by spaces."""
+    return " ".join(re.split(r"[\s_-]+", re.split(r"[,;/]", name)[0].strip().casefold()))

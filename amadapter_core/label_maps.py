@@ -22,6 +22,7 @@ from torch import Tensor
 
 from .label_resizing import holds_integers, resize_ids, resize_within
 from .palettes import IGNORED, Palette
+from .picture_files import open_picture
 
 __all__ = ["LabelMap", "Palette", "resize_ids"]
 
@@ -528,9 +529,7 @@ def _eight_bit(image: Tensor | np.ndarray | Image.Image, here: str) -> Tensor:
 def _id_values(image: Tensor | np.ndarray | Image.Image | str | Path, here: str) -> Tensor:
     """Bring an id picture to int64 [B, H, W]."""
     if isinstance(image, (str, Path)):
-        with Image.open(image) as opened:
-            opened.load()
-            return _id_values(opened, f"{here}: {image}")
+        return _id_values(open_picture(image), f"{here}: {image}")
     if isinstance(image, Image.Image):
         if image.mode not in ("L", "P", "I") and not image.mode.startswith("I;16"):
             raise ValueError(

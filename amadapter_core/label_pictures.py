@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from .label_maps import LabelMap, Palette
+from .picture_files import open_picture
 
 READINGS = ("auto", "colours", "ids")
 
@@ -33,10 +34,9 @@ def read_label_picture(
     if reading not in READINGS:
         raise ValueError(f"read_label_picture: reading must be one of {', '.join(READINGS)}, got {reading!r}")
     try:
-        with Image.open(path) as picture:
-            picture.load()
-    except UnidentifiedImageError as error:
-        raise ValueError(f"read_label_picture: {path} is no picture that can be read; save it as PNG") from error
+        picture = open_picture(path)
+    except ValueError as error:
+        raise ValueError(f"read_label_picture: {error}") from error
     if reading == "ids" or (reading == "auto" and holds_ids(picture, palette, offset=offset, void=void)):
         unknown = "error" if unknown == "nearest" else unknown
         return LabelMap.from_ids(_one_channel(picture), palette, unknown=unknown, offset=offset, void=void)

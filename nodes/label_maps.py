@@ -17,6 +17,7 @@ from ..amadapter_core.hosts.comfy.folders import load_palette, palettes
 from ..amadapter_core.hosts.comfy.pictures import input_pictures, picture_fingerprint, picture_path
 from ..amadapter_core.label_maps import LabelMap
 from ..amadapter_core.label_pictures import READINGS, read_label_picture
+from ..amadapter_core.label_regions import paint
 from .errors import naming
 from .sockets import LabelMapType
 
@@ -272,16 +273,16 @@ class AMAdapterLabelMapFromMasks(io.ComfyNode):
             node_id="AMAdapterLabelMapFromMasks",
             display_name="Label Map from Masks",
             category=CATEGORY,
-            description="Puts one mask per class together into a label map.",
-            search_aliases=["masks to segmentation", "combine masks", "paint classes", "AM-Adapter"],
+            description="Puts the masks of classes together into a label map, or paints them over one.",
+            search_aliases=["masks to segmentation", "combine masks", "paint classes", "SAM", "AM-Adapter"],
             inputs=[
-                io.Mask.Input("masks", tooltip="A batch of masks of one size, one per class."),
+                io.Mask.Input("masks", tooltip="A batch of masks of one size, such as a SAM node gives."),
                 io.String.Input(
                     "classes",
                     multiline=True,
                     default="",
                     tooltip="The class of each mask, in their order: names or ids, one per line or separated by "
-                    "commas. A class may come more than once.",
+                    "commas. A class may come more than once. A single one is the class of all masks.",
                 ),
                 palette_input(),
                 io.String.Input(
@@ -296,6 +297,19 @@ class AMAdapterLabelMapFromMasks(io.ComfyNode):
                     tooltip="Which mask wins where several claim a pixel: last lays later masks over earlier ones; "
                     "error stops and names the masks.",
                 ),
+                LabelMapType.Input(
+                    "over",
+                    optional=True,
+                    tooltip="A label map to paint over, in its own table of classes: pixels in no mask keep their "
+                    "class. A chain of these nodes takes one class after another.",
+                ),
+                io.Boolean.Input(
+                    "per_picture",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="The masks belong to a batch of pictures: one class, and one mask for each picture.",
+                ),
             ],
             outputs=[LabelMapType.Output("labels", tooltip=LABELS_TOOLTIP)],
         )
@@ -307,12 +321,23 @@ class AMAdapterLabelMapFromMasks(io.ComfyNode):
 
     @classmethod
     @override
-    def execute(cls, masks: Tensor, classes: str, palette: str, background: str, overlap: str) -> io.NodeOutput:
+    def execute(
+        cls,
+        masks: Tensor,
+        classes: str,
+        palette: str,
+        background: str,
+        overlap: str,
+        over: LabelMap | None = None,
+        per_picture: bool = False,
+    ) -> io.NodeOutput:
         with naming(cls):
-            table = load_palette(palette)
+            table = load_palette(palette) if over is None else over.palette
             ids = [class_id(name, table) for name in names_in(classes)]
             rest = class_id(background.strip(), table) if background.strip() else None
-            return io.NodeOutput(LabelMap.from_masks(masks, ids, table, background=rest, overlap=overlap))
+            return io.NodeOutput(
+                paint(masks, ids, table, background=rest, overlap=overlap, over=over, per_picture=per_picture)
+            )
 
 
 class AMAdapterLabelMapPreview(io.ComfyNode):

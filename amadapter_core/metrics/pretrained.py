@@ -5,14 +5,19 @@ From a local folder alone; nothing is fetched. Needs the extra `segment`.
 
 from __future__ import annotations
 
-import re
+import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import ModuleType
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
+from ..class_names import plain_name
 from ..palettes import Palette
 from .layout import SegmentsImages
 from .segmenter import Segmenter
@@ -22,7 +27,7 @@ UNKNOWN = -1
 
 
 class PretrainedSegmenter:
-    """A transformers model behind the interface of `Segmenter`.
+    """A transformers model behind the interface of `Segmenter`; `network` is the model itself.
 
     :param folder: of a saved model with its image processor (config.json, model.safetensors,
         preprocessor_config.json).
@@ -45,7 +50,19 @@ class PretrainedSegmenter:
             raise ImportError(
                 "PretrainedSegmenter: transformers is not installed; pip install 'am-adapter[segment]'"
             ) from error
-        config = transformers.AutoConfig.from_pretrained(self.folder, local_files_only=True)
+        try:
+            self._read(transformers)
+        except (OSError, RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"PretrainedSegmenter: {self.folder} cannot be read: {error}; it should hold config.json, "
+                "preprocessor_config.json and model.safetensors of one model, complete"
+            ) from error
+        self.network.to(device).eval().requires_grad_(False)
+        self._table, self.classes = _table(self._own, palette, self.folder)
+
+    def _read(self, transformers: ModuleType) -> None:
+        local = {"local_files_only": True, "trust_remote_code": False}
+        config = transformers.AutoConfig.from_pretrained(self.folder, **local)
         architecture = (config.architectures or ["an unnamed model"])[0]
         if architecture.endswith("ForSemanticSegmentation"):
             kind = transformers.AutoModelForSemanticSegmentation
@@ -56,14 +73,21 @@ class PretrainedSegmenter:
                 f"PretrainedSegmenter: {self.folder} holds {architecture}, expected a model for semantic or universal "
                 "segmentation"
             )
-        # OneFormer is told its task in words, which its processor, not the image processor, makes tokens of.
-        self._task = {"task_inputs": ["semantic"]} if config.model_type == "oneformer" else {}
-        processor = transformers.AutoProcessor if self._task else transformers.AutoImageProcessor
-        self._processor = processor.from_pretrained(self.folder, local_files_only=True)
-        self._model = kind.from_pretrained(self.folder, local_files_only=True)
-        self._model.to(device).eval().requires_grad_(False)
-        own = {int(number): str(name) for number, name in config.id2label.items()}
-        self._table, self.classes = _table(own, palette, self.folder)
+        self._own = {int(number): str(name) for number, name in config.id2label.items()}
+        self._task: dict[str, list[str]] = {}
+        if config.model_type == "oneformer":
+            # It is told its task in words.
+            self._task = {"task_inputs": ["semantic"]}
+            self._processor = _oneformer_processor(transformers, self.folder, self._own)
+        else:
+            self._processor = transformers.AutoImageProcessor.from_pretrained(self.folder, **local)
+        self.network = kind.from_pretrained(self.folder, **local)
+
+    def in_palette(self, palette: Palette | None) -> PretrainedSegmenter:
+        """The same model with other label ids, see above."""
+        other = copy.copy(self)
+        other._table, other.classes = _table(self._own, palette, self.folder)
+        return other
 
     @torch.no_grad()
     def predict(self, images: Tensor, batch: int = 4) -> Tensor:
@@ -79,7 +103,7 @@ class PretrainedSegmenter:
             pictures = list((part.clamp(0, 1) * 255).round().byte().movedim(1, -1).cpu().numpy())
             task = {name: value * len(pictures) for name, value in self._task.items()}
             inputs = self._processor(images=pictures, return_tensors="pt", **task)
-            outputs = self._model(**_on(inputs, self._model.device))
+            outputs = self.network(**_on(inputs, self.network.device))
             found += self._processor.post_process_semantic_segmentation(outputs, target_sizes=[size] * len(pictures))
         return self._table[torch.stack(found).long().cpu()].to(images.device)
 
@@ -106,9 +130,9 @@ def _table(own: Mapping[int, str], palette: Palette | None, folder: Path) -> tup
         return table, dict(own)
     by_name: dict[str, int] = {}
     for label, name in zip(palette.ids, palette.names, strict=True):
-        by_name.setdefault(_plain(name), label)
+        by_name.setdefault(plain_name(name), label)
     for number, name in own.items():
-        table[number] = by_name.get(_plain(name), UNKNOWN)
+        table[number] = by_name.get(plain_name(name), UNKNOWN)
     names = dict(zip(palette.ids, palette.names, strict=True))
     found = {label: names[label] for label in sorted(set(table.tolist()) - {UNKNOWN})}
     if not found:
@@ -119,9 +143,17 @@ def _table(own: Mapping[int, str], palette: Palette | None, folder: Path) -> tup
     return table, found
 
 
-def _plain(name: str) -> str:
-    """The first of several synonyms, in small letters, without punctuation."""
-    return " ".join(re.split(r"[\s_-]+", re.split(r"[,;/]", name)[0].strip().casefold()))
+def _oneformer_processor(transformers: ModuleType, folder: Path, classes: Mapping[int, str]) -> Any:
+    """OneFormer's processor. Left to itself, its image processor fetches a table of classes from the network."""
+    options, _ = transformers.OneFormerImageProcessor.get_image_processor_dict(folder, local_files_only=True)
+    with TemporaryDirectory() as place:
+        info = {str(number): {"name": name, "isthing": 0} for number, name in classes.items()}
+        Path(place, "classes.json").write_text(json.dumps(info), encoding="utf-8")
+        images = transformers.OneFormerImageProcessor(
+            **options | {"repo_path": place, "class_info_file": "classes.json"}
+        )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    return transformers.OneFormerProcessor(images, tokenizer)
 
 
 def _on(inputs: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from amadapter_core.metrics import Confusion, PretrainedSegmenter, Segmenter, compare_layout, load_segmenter
 from amadapter_core.palettes import Palette
+from tests.segmentation_models import saved_mask2former, saved_segformer
 
 CLASSES = {0: "sky", 3: "road", 8: "car"}
 CITYSCAPES = Palette.load("cityscapes19")
@@ -87,65 +88,6 @@ def test_targets_outside_the_table_are_named() -> None:
         Confusion(CLASSES).add(torch.zeros(1, 2, 2).long(), torch.tensor([[[0, 5], [6, 0]]]))
     with pytest.raises(ValueError, match=r"\[1, 2, 2\] and target labels \[1, 2, 3\]"):
         Confusion(CLASSES).add(torch.zeros(1, 2, 2).long(), torch.zeros(1, 2, 3).long())
-
-
-def saved_segformer(folder: Path, names: list[str]) -> Path:
-    """A random SegFormer of the smallest kind, as users have it on disk."""
-    from transformers import SegformerConfig, SegformerForSemanticSegmentation, SegformerImageProcessor
-
-    torch.manual_seed(0)
-    config = SegformerConfig(
-        num_encoder_blocks=2,
-        depths=[1, 1],
-        sr_ratios=[4, 2],
-        hidden_sizes=[8, 16],
-        patch_sizes=[7, 3],
-        strides=[4, 2],
-        num_attention_heads=[1, 2],
-        mlp_ratios=[2, 2],
-        decoder_hidden_size=16,
-        id2label=dict(enumerate(names)),
-        label2id={name: number for number, name in enumerate(names)},
-    )
-    SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    SegformerImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    return folder
-
-
-def saved_mask2former(folder: Path, names: list[str]) -> Path:
-    from transformers import (
-        Mask2FormerConfig,
-        Mask2FormerForUniversalSegmentation,
-        Mask2FormerImageProcessor,
-        SwinConfig,
-    )
-
-    torch.manual_seed(0)
-    backbone = SwinConfig(
-        image_size=32,
-        embed_dim=8,
-        depths=[1, 1, 1, 1],
-        num_heads=[1, 1, 2, 2],
-        window_size=2,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )
-    config = Mask2FormerConfig(
-        backbone_config=backbone,
-        feature_size=32,
-        mask_feature_size=32,
-        hidden_dim=32,
-        encoder_feedforward_dim=16,
-        encoder_layers=1,
-        num_attention_heads=2,
-        dim_feedforward=16,
-        decoder_layers=2,
-        num_queries=5,
-        id2label=dict(enumerate(names)),
-        label2id={name: number for number, name in enumerate(names)},
-    )
-    Mask2FormerForUniversalSegmentation(config).save_pretrained(folder)
-    Mask2FormerImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return folder
 
 
 NAMES = ["Road", "traffic_light", "spaceship", "vegetation, plant life"]

@@ -174,8 +174,21 @@ def test_masks_are_laid_over_each_other() -> None:
     assert found.ids.tolist() == [[[ROAD, CAR, SKY]]]
     (found,) = execute(masks, "road, car", "cityscapes19", " ", "first").args
     assert found.ids.tolist() == [[[ROAD, ROAD, IGNORE]]]
-    with pytest.raises(ValueError, match="^Label Map from Masks: .*2 masks but 1 classes"):
-        execute(masks, "road", "cityscapes19", "", "last")
+    with pytest.raises(ValueError, match="^Label Map from Masks: .*2 masks but 3 classes"):
+        execute(masks, "road, car, sky", "cityscapes19", "", "last")
+
+
+def test_masks_of_one_class_are_painted_over_a_label_map_in_its_table() -> None:
+    execute = node("LabelMapFromMasks").execute
+    masks = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [1.0, 0.0]]])
+    (found,) = execute(masks, "car", "ade20k150", "", "last", over=labels()).args
+    assert found.ids.tolist() == [[[CAR, CAR], [CAR, IGNORE]]] and found.palette.name == "cityscapes19"
+    (found,) = execute(masks[:0], "car", "cityscapes19", "", "last", over=labels()).args
+    assert torch.equal(found.ids, IDS)
+    (found,) = execute(masks, "car", "cityscapes19", "sky", "last", per_picture=True).args
+    assert found.ids.tolist() == [[[CAR, SKY], [SKY, SKY]], [[SKY, SKY], [CAR, SKY]]]
+    with pytest.raises(ValueError, match="^Label Map from Masks: pixels in no mask keep .*leave background empty"):
+        execute(masks, "car", "cityscapes19", "sky", "last", over=labels())
 
 
 def test_the_preview_shows_overlay_and_legend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
