@@ -68,6 +68,9 @@ class AutoencoderTask(Task):
 
         super().__init__(config, place)
         self.vae = AutoencoderKL.from_pretrained(model_folder(config, "vae"), torch_dtype=torch.float32)
+        if config.autoencoder.train == "decoder":
+            self.vae.requires_grad_(False)
+            self.vae.decoder.requires_grad_(True)
         lay_out(self.vae, place.device)
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         meeting = (place.rank, place.ranks, place.wait)
@@ -111,8 +114,10 @@ class AutoencoderTask(Task):
     def export(self, folder: Path, step: int) -> None:
         if self.config.checkpoints.export == "all" and self.config.model is not None:
             copy_model(self.config.model, folder, without=["vae"])
-        mean, deviation = self._statistics()
-        vae = standardised(self.vae, mean, deviation)
+        if self.config.autoencoder.train == "decoder":
+            vae = copy.deepcopy(self.vae).to(memory_format=torch.contiguous_format)
+        else:
+            vae = standardised(self.vae, *self._statistics())
         if self.config.checkpoints.half:
             vae.half()
         vae.save_pretrained(folder / "vae")

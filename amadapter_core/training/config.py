@@ -135,8 +135,10 @@ class Autoencoder:
     :param gradient: L1 between the differences of neighbouring pixels.
     :param kl: of the latent distribution against a normal one, per latent value.
     :param crop: (H, W) of the crops it is trained on; None takes the pictures whole.
+    :param train: "decoder" leaves the latents as they are, for an autoencoder that a UNet was trained on.
     """
 
+    train: Literal["all", "decoder"] = "all"
     mse: float = 2.0
     l1: float = 0.5
     gradient: float = 0.5

@@ -444,6 +444,19 @@ def test_pairs_encoded_once_are_those_encoded_each_time(settings, tmp_path: Path
         Run(settings("structure", structure__latents=stored), write=False)
 
 
+def test_a_decoder_may_go_on_learning_while_the_latents_stay(settings, model: Path, tmp_path: Path) -> None:
+    from diffusers import AutoencoderKL
+
+    folder = train(settings("autoencoder", autoencoder__train="decoder"))
+    before, after = (AutoencoderKL.from_pretrained(place, subfolder="vae") for place in (model, folder))
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        latents = before.encode(x).latent_dist.mean
+        assert torch.equal(after.encode(x).latent_dist.mean, latents)
+        assert not torch.equal(after.decode(latents).sample, before.decode(latents).sample)
+    assert before.config.scaling_factor == after.config.scaling_factor
+
+
 @torch.no_grad()
 def test_a_standardised_autoencoder_has_unit_latents_and_equal_pictures(parts: dict) -> None:
     vae = parts["vae"]
