@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -13,8 +14,8 @@ from PIL import Image, UnidentifiedImageError
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
-def open_picture(path: str | Path) -> Image.Image:
-    """Read a picture file whole.
+def open_picture(path: str | Path | BinaryIO) -> Image.Image:
+    """Read a picture file whole, or one that is in memory.
 
     :raises FileNotFoundError: no such file.
     :raises ValueError: no picture, or a damaged one; the message names the file.

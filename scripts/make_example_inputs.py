@@ -1,4 +1,5 @@
-"""Draw the example workflows' input pictures: street scenes and their label maps, into `workflows/inputs`.
+"""Draw the example workflows' input pictures: street scenes and their label maps, into `workflows/inputs`, and what is
+painted in the one that has a painter, into `workflows/paintings`.
 
 A scene is a list of solid things in a street (metres; x to the right of the camera, y up, z ahead). Each is drawn
 twice, once in the colours of a look and once in the colour of its class, so picture and label map agree to the pixel.
@@ -17,6 +18,7 @@ from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).resolve().parents[1]
 INPUTS = ROOT / "workflows" / "inputs"
+PAINTINGS = ROOT / "workflows" / "paintings"
 PALETTES = ROOT / "amadapter_core" / "palettes"
 # The segmentation ControlNets for SD1.5 know ADE20K's colours, networks for driving scenes those of Cityscapes.
 SAME_IN_ADE20K = {"vegetation": "tree", "terrain": "grass", "pole": "streetlight", "traffic sign": "signboard"}
@@ -209,9 +211,18 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 def class_colours(palette: str) -> dict[str, Colour]:
     """Return the colours of a palette by Cityscapes' class names."""
-    entries = json.loads((PALETTES / f"{palette}.json").read_text(encoding="utf-8"))["classes"]
-    colours = {entry["name"]: tuple(entry["colour"]) for entry in entries}
-    return colours | {ours: colours[theirs] for ours, theirs in SAME_IN_ADE20K.items() if theirs in colours}
+    return {name: tuple(entry["colour"]) for name, entry in class_entries(palette).items()}
+
+
+def class_ids(palette: str) -> dict[str, int]:
+    """Return the ids of a palette by Cityscapes' class names."""
+    return {name: entry["id"] for name, entry in class_entries(palette).items()}
+
+
+def class_entries(palette: str) -> dict[str, dict]:
+    listed = json.loads((PALETTES / f"{palette}.json").read_text(encoding="utf-8"))["classes"]
+    entries = {entry["name"]: entry for entry in listed}
+    return entries | {ours: entries[theirs] for ours, theirs in SAME_IN_ADE20K.items() if theirs in entries}
 
 
 def draw(scene: Scene, classes: dict[str, Colour] | None = None) -> Image.Image:
@@ -515,8 +526,42 @@ MASKS = {
 }
 
 
+# Strokes of a round brush, as a user would paint a street: class, diameter, corners of the line.
+STROKES = (
+    ("building", 130, ((30, 120), (40, 250), (110, 230), (60, 150))),
+    ("building", 100, ((480, 90), (470, 260), (400, 250), (440, 160))),
+    ("sidewalk", 80, ((40, 490), (212, 334))),
+    ("sidewalk", 80, ((472, 490), (300, 334))),
+    ("road", 150, ((160, 490), (256, 390), (352, 490), (220, 490))),
+    ("road", 70, ((256, 420), (256, 328))),
+    ("pole", 8, ((138, 360), (138, 190))),
+    ("vegetation", 26, ((395, 350), (395, 250))),
+    ("vegetation", 90, ((370, 215), (420, 190), (400, 240))),
+    ("car", 46, ((168, 420), (226, 420))),
+    ("car", 34, ((180, 398), (214, 398))),
+    ("car", 26, ((290, 345), (318, 345))),
+    ("car", 18, ((296, 332), (312, 332))),
+    ("person", 16, ((440, 400), (440, 430))),
+    ("person", 14, ((440, 386), (440, 386))),
+)
+
+
+def draw_painting(palette: str) -> Image.Image:
+    """Paint a street in class ids, as the Semantic Painter keeps it: grey, 16 bits."""
+    numbers = class_ids(palette)
+    picture = Image.new("L", (SIZE, SIZE), numbers["sky"])
+    brush = ImageDraw.Draw(picture)
+    brush.rectangle((0, 290, SIZE, SIZE), fill=numbers["terrain"])
+    for name, size, corners in STROKES:
+        brush.line(corners, fill=numbers[name], width=size)
+        for x, y in corners:
+            brush.ellipse((x - size / 2, y - size / 2, x + size / 2, y + size / 2), fill=numbers[name])
+    return picture.convert("I;16")
+
+
 def main() -> None:
     INPUTS.mkdir(parents=True, exist_ok=True)
+    PAINTINGS.mkdir(parents=True, exist_ok=True)
     pictures = {"exemplar_day": DAY_STREET, "exemplar_dusk": DUSK_STREET, "target_avenue": WIDE_AVENUE}
     label_maps = pictures | {"target_park": PARK_ROAD, "target_avenue_edited": EDITED_AVENUE}
     for name, scene in pictures.items():
@@ -525,6 +570,7 @@ def main() -> None:
         colours = class_colours(palette)
         for name, scene in label_maps.items():
             draw(scene, colours).save(INPUTS / f"am_{name}_{palette}.png", optimize=True)
+        draw_painting(palette).save(PAINTINGS / f"street_{palette}.png", optimize=True)
     for name, (scene, thing) in MASKS.items():
         draw_mask(scene, thing).save(INPUTS / f"am_{name}.png", optimize=True)
 

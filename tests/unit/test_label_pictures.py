@@ -106,6 +106,16 @@ def test_what_is_no_picture_is_refused_by_its_file(tmp_path: Path) -> None:
         read_label_picture(path, PALETTE, reading="guess")
 
 
+def test_a_file_that_breaks_off_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 19, (64, 64), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-700])
+    with pytest.raises(ValueError, match=r"read_label_picture: .*cut\.png is damaged or not complete"):
+        read_label_picture(path, PALETTE)
+    with pytest.raises(ValueError, match=r"cut\.png is damaged or not complete"):
+        LabelMap.from_ids(path, PALETTE)
+
+
 def test_lists_of_classes_are_split_at_lines_and_commas() -> None:
     assert names_in(" traffic light, car\n\nsky ,\n") == ["traffic light", "car", "sky"]
 
