@@ -7,10 +7,53 @@ from comfy_api.v0_0_2 import ComfyAPI, ComfyExtension, io
 from typing_extensions import override
 
 from ..amadapter_core.hosts.comfy import folders
-from . import apply, demo, exemplar, label_maps, loaders, match_view, metrics, pictures, routing, training
+from ..amadapter_core.hosts.comfy import painter as painter_routes
+from . import (
+    apply,
+    batch,
+    demo,
+    exemplar,
+    generators,
+    generators_parts,
+    generators_sampling,
+    generators_styles,
+    label_map_tools,
+    label_maps,
+    loaders,
+    match_view,
+    metrics,
+    noise,
+    painter,
+    parts,
+    pictures,
+    retrieval,
+    routing,
+    training,
+)
 from .replacements import REPLACEMENTS
 
-_FILES = (apply, exemplar, label_maps, routing, match_view, pictures, metrics, training, loaders, demo)
+_FILES = (
+    apply,
+    exemplar,
+    label_maps,
+    painter,
+    label_map_tools,
+    retrieval,
+    parts,
+    routing,
+    noise,
+    match_view,
+    pictures,
+    metrics,
+    batch,
+    training,
+    loaders,
+    demo,
+    generators,
+    generators_sampling,
+    generators_styles,
+    generators_parts,
+)
 
 
 class AMAdapterExtension(ComfyExtension):
@@ -19,6 +62,7 @@ class AMAdapterExtension(ComfyExtension):
     @override
     async def on_load(self) -> None:
         folders.register()
+        painter_routes.register()
         api = ComfyAPI()
         for replacement in REPLACEMENTS:
             await api.node_replacement.register(replacement)

@@ -18,3 +18,24 @@ RoutingType = io.Custom("AM_ROUTING")
 
 LossMapType = io.Custom("LOSS_MAP")
 """Core's: {"loss": values}, as Train LoRA gives and Plot Loss Graph takes it."""
+
+GeneratorType = io.Custom("AM_GENERATOR")
+"""A `HostGenerator`: clVAE, iPOSE or SCA-DM."""
+
+StyleCodesType = io.Custom("AM_STYLE_CODES")
+"""`HostStyles`: the style codes of some pictures, with the names of their classes."""
+
+InstancesType = io.Custom("AM_INSTANCES")
+"""`HostInstances`: which pixels are one object."""
+
+SupportsType = io.Custom("AM_SUPPORTS")
+"""The core's `Supports`: examples of parts by category."""
+
+PartMapsType = io.Custom("AM_PART_MAPS")
+"""The core's `PartMaps`, on the CPU."""
+
+ExemplarIndexType = io.Custom("AM_EXEMPLAR_INDEX")
+"""The core's `Finder`: an index of exemplars that answers."""
+
+BatchRowType = io.Custom("AM_BATCH_ROW")
+"""A `BatchRow`: one exemplar with one target, and where the result goes."""

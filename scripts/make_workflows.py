@@ -6,6 +6,7 @@ Stable Diffusion 1.5 and, once its weights are there, as `demo_*.json` on the de
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = ROOT / "workflows"
+PAINTINGS = WORKFLOWS / "paintings"
 DEMO_DESCRIPTION = ROOT / "amadapter_core" / "demo" / "weights" / "family.json"
 PACK = "am-adapter"
 CORE = "comfy-core"
@@ -29,7 +31,13 @@ TALL = {
     "LoadImage": 300,
     "LoadImageMask": 230,
     "AMAdapterLoadLabelMap": 300,
+    "AMAdapterSemanticPainter": 440,
     "AMAdapterClassRouting": 110,
+    "AMAdapterLoadGenerator": 70,
+    "AMAdapterGenerate": 200,
+    "AMAdapterRandomStyle": 160,
+    "AMAdapterMixStyles": 110,
+    "AMAdapterPartMaps": 260,
     "AMAdapterLabelMapToMask": 60,
     "SaveImage": 270,
     "PreviewImage": 260,
@@ -38,7 +46,7 @@ TALL = {
     "AMAdapterTrainStructure": 320,
     "AMAdapterTrainMatcher": 320,
 }
-WIDE = {"SaveImage": 640}
+WIDE = {"SaveImage": 640, "AMAdapterSemanticPainter": 580}
 
 COLOURS = {"models": "#8AA", "labels": "#88A", "adapter": "#A88", "sampling": "#8A8", "result": "#3f789e"}
 
@@ -125,6 +133,11 @@ SCHEMAS = {
         },
         "labels:AM_LABEL_MAP colours:IMAGE",
     ),
+    "AMAdapterSemanticPainter": Schema(
+        "labels:AM_LABEL_MAP",
+        {"palette": "ade20k150", "width": 512, "height": 512, "painting": ""},
+        "labels:AM_LABEL_MAP colours:IMAGE",
+    ),
     "AMAdapterLabelMapFromColours": Schema(
         "image:IMAGE", {"palette": "cityscapes19", "unknown": "error", "tolerance": 0.0}, "labels:AM_LABEL_MAP"
     ),
@@ -134,6 +147,11 @@ SCHEMAS = {
         "target_mask:MASK exemplar_mask:MASK routing:AM_ROUTING",
         {"strength": 1.0, "exclusive": True},
         "routing:AM_ROUTING",
+    ),
+    "AMAdapterClassNoiseModel": Schema(
+        "model:MODEL labels:AM_LABEL_MAP",
+        {"classes": "", "seed": 0, "control_after_generate": "fixed"},
+        "model:MODEL",
     ),
     "AMAdapterEncodeExemplar": Schema(
         "model:MODEL vae:VAE image:IMAGE labels:AM_LABEL_MAP conditioning:CONDITIONING control_net:CONTROL_NET",
@@ -185,6 +203,52 @@ SCHEMAS = {
             **TECHNICALITIES,
         },
         "matcher:AM_MATCHER loss_map:LOSS_MAP file:STRING",
+    ),
+    "AMAdapterLoadGenerator": Schema(
+        "supports:AM_SUPPORTS",
+        {"generator_name": "", "weights": "auto", "width": 0, "height": 0, "encoder_name": "auto"},
+        "generator:AM_GENERATOR about:STRING",
+    ),
+    "AMAdapterGenerate": Schema(
+        "generator:AM_GENERATOR labels:AM_LABEL_MAP style:AM_STYLE_CODES parts:AM_PART_MAPS",
+        {
+            "seed": 1,
+            "control_after_generate": "fixed",
+            "variants": 1,
+            "steps": 50,
+            "guidance": 1.0,
+            "random_classes": "",
+            "class_seeds": "",
+            "background_seed": -1,
+            "unconditional": "empty_style",
+            "eta": 0.0,
+        },
+        "image:IMAGE",
+    ),
+    "AMAdapterStyleFromImage": Schema(
+        "generator:AM_GENERATOR image:IMAGE labels:AM_LABEL_MAP", {}, "style:AM_STYLE_CODES"
+    ),
+    "AMAdapterRandomStyle": Schema(
+        "generator:AM_GENERATOR labels:AM_LABEL_MAP style:AM_STYLE_CODES",
+        {
+            "seed": 1,
+            "control_after_generate": "fixed",
+            "classes": "",
+            "layers": "",
+            "class_seeds": "",
+            "layer_seeds": "",
+        },
+        "style:AM_STYLE_CODES",
+    ),
+    "AMAdapterMixStyles": Schema(
+        "style_a:AM_STYLE_CODES style_b:AM_STYLE_CODES", {"weight": 0.0, "rules": ""}, "style:AM_STYLE_CODES"
+    ),
+    "AMAdapterLoadSupports": Schema("", {"supports_name": ""}, "supports:AM_SUPPORTS"),
+    "AMAdapterInstancesFromMasks": Schema("masks:MASK", {}, "instances:AM_INSTANCES picture:IMAGE"),
+    "AMAdapterPartMaps": Schema(
+        "generator:AM_GENERATOR labels:AM_LABEL_MAP instances:AM_INSTANCES supports:AM_SUPPORTS mask:MASK",
+        {},
+        "parts:AM_PART_MAPS picture:IMAGE",
     ),
     "AMAdapterTriplet": Schema(
         "exemplar:IMAGE target_labels:AM_LABEL_MAP result:IMAGE exemplar_labels:AM_LABEL_MAP",
@@ -531,7 +595,7 @@ def save(w: Workflow, exemplar: Exemplar, target: Node, result: Node) -> None:
             "AMAdapterTriplet",
             exemplar=exemplar.image["IMAGE"],
             target_labels=target["labels"],
-            result=result["IMAGE"],
+            result=(result, 0),
         )
         w.add("SaveImage", images=triplet["triplet"], filename_prefix=f"am_adapter/{w.name}")
 
@@ -837,6 +901,85 @@ def segmentation_editing(family: Family) -> Workflow:
     return w
 
 
+def paint_a_layout(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}paint_a_layout")
+    with w.group("Models", "models"):
+        models = load_models(w, family)
+        note(
+            w,
+            family,
+            "## Paint what is where\n\n"
+            "*Semantic Painter* holds a street that is painted already. Click into it, pick a class in its legend and "
+            "paint: brush **B**, fill **F**, eraser **E**, eyedropper **I**, size **[** and **]**, undo **Ctrl+Z**. "
+            "What you paint is kept in this workflow.\n\n"
+            "*Load* in its bar starts from a picture of yours; a label map that is connected to it is painted over.\n\n"
+            f"{COLOURS_OF_LABEL_MAPS[family.palette]}",
+        )
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
+    with w.group("Target: what is where", "labels"):
+        target = w.add(
+            "AMAdapterSemanticPainter",
+            palette=family.palette,
+            width=family.side,
+            height=family.side,
+            painting=painting(f"street_{family.palette}"),
+        )
+        latent = empty_latent(w, family)
+    with w.group("AM-Adapter", "adapter"):
+        encoded = encode(w, models, texts, exemplar)
+        applied = w.add(
+            "AMAdapterApply", model=models.model, exemplar=encoded["exemplar"], target_labels=target["labels"]
+        )
+    with w.group("Sampling", "sampling"):
+        controlled = control(w, models, texts, target)
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
+    save(w, exemplar, target, result)
+    return w
+
+
+def painting(name: str) -> str:
+    """What the Semantic Painter keeps of a picture in `workflows/paintings`."""
+    return "data:image/png;base64," + base64.b64encode((PAINTINGS / f"{name}.png").read_bytes()).decode("ascii")
+
+
+def reroll_one_class(family: Family) -> Workflow:
+    w = Workflow(f"{family.prefix}reroll_one_class")
+    with w.group("Models", "models"):
+        models = load_models(w, family)
+        note(
+            w,
+            family,
+            "## Another car in the same street\n\n"
+            "Both samplers have the same seed. Before the second one *Class Noise for KSampler* draws the initial "
+            "noise of the **cars** anew; that of every other pixel stays bit for bit. Change its seed for other cars, "
+            "or the class for another sky.\n\n"
+            "What is elsewhere may still change a little, since everything looks at everything. To keep it exactly, "
+            "sample the first picture's latent again under a mask of the class, as in *segmentation_editing*.",
+        )
+    texts = prompts(w, family, models)
+    exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
+    with w.group("Target: what is where", "labels"):
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
+    with w.group("AM-Adapter", "adapter"):
+        encoded = encode(w, models, texts, exemplar)
+        applied = w.add(
+            "AMAdapterApply", model=models.model, exemplar=encoded["exemplar"], target_labels=target["labels"]
+        )
+    with w.group("First sampling", "sampling"):
+        controlled = control(w, models, texts, target)
+        first = sample(w, family, models, applied, controlled, latent["LATENT"])
+        w.add("PreviewImage", "First picture", images=first["IMAGE"])
+    with w.group("Second sampling, with other cars", "sampling"):
+        redrawn = w.add(
+            "AMAdapterClassNoiseModel", model=applied["model"], labels=target["labels"], classes="car", seed=1
+        )
+        result = sample(w, family, models, redrawn, controlled, latent["LATENT"])
+    save(w, exemplar, target, result)
+    return w
+
+
 def trained_matcher(family: Family) -> Workflow:
     family = replace(family, palette="cityscapes19")
     w = Workflow(f"{family.prefix}trained_matcher")
@@ -947,6 +1090,171 @@ def train_on_own_pairs(family: Family) -> Workflow:
     return w
 
 
+# Semantic generators
+
+
+def load_generator(w: Workflow, name: str, about: str, **inputs: object) -> Node:
+    generator = w.add("AMAdapterLoadGenerator", generator_name=name, **inputs)
+    w.add("MarkdownNote", "About this workflow", text=about)
+    return generator
+
+
+def picture_and_labels(w: Workflow, name: str, palette: str, read_as: str, title: str) -> Exemplar:
+    """A picture with its label map.
+
+    :param palette: whose colours the file has; read_as: the table it is read in.
+    """
+    with w.group(title, "labels"):
+        image = w.add("LoadImage", "Picture", image=f"am_{name}.png")
+        labels = w.add("AMAdapterLoadLabelMap", "Its label map", image=f"am_{name}_{palette}.png", palette=read_as)
+    return Exemplar(image, labels)
+
+
+def layout(w: Workflow, name: str, palette: str, read_as: str) -> Node:
+    with w.group("What is where", "labels"):
+        return w.add("AMAdapterLoadLabelMap", "Label map", image=f"am_{name}_{palette}.png", palette=read_as)
+
+
+def style_of(w: Workflow, generator: Node, source: Exemplar, title: str | None = None) -> Node:
+    image, labels = source.image["IMAGE"], source.labels["labels"]
+    return w.add("AMAdapterStyleFromImage", title, generator=generator["generator"], image=image, labels=labels)
+
+
+ADE20K = {"palette": "ade20k150", "read_as": "ade20k150"}
+CITYSCAPES = {"palette": "cityscapes19", "read_as": "cityscapes34"}
+GENERATOR_FILES = "The file goes to `models/semantic_generators`; choose yours in *Load Semantic Generator*."
+
+
+def clvae_style_and_editing() -> Workflow:
+    w = Workflow("clvae_style_and_editing")
+    with w.group("Model", "models"):
+        generator = load_generator(
+            w,
+            "clvae_ade20k_G.pth",
+            "## clVAE: a style for each class, a code for each layer\n\n"
+            "*Style from Image* reads from a picture how each class looks; classes that it does not show are drawn at "
+            "random. *Random Style* then draws **one class** anew, or single **layers** of it (0 is the finest).\n\n"
+            "Disconnect `style` and raise `variants` for many pictures of one label map.\n\n"
+            f"clVAE for ADE20K: `latest_net_G.pth` with `latest_net_E.pth` beside it. {GENERATOR_FILES}",
+        )
+    source = picture_and_labels(w, "exemplar_day", **ADE20K, title="How it looks")
+    target = layout(w, "target_avenue", **ADE20K)
+    with w.group("Style", "adapter"):
+        style = style_of(w, generator, source)
+        edited = w.add(
+            "AMAdapterRandomStyle",
+            "The building anew",
+            generator=generator["generator"],
+            labels=target["labels"],
+            style=style["style"],
+            classes="building",
+        )
+    with w.group("Picture", "sampling"):
+        inputs = {"generator": generator["generator"], "labels": target["labels"]}
+        guided = w.add("AMAdapterGenerate", "Guided by the picture", **inputs, style=style["style"])
+        w.add("PreviewImage", "Before the edit", images=guided["image"])
+    with w.group("Edited picture", "sampling"):
+        result = w.add("AMAdapterGenerate", "With the building anew", **inputs, style=edited["style"])
+    save(w, source, target, result)
+    return w
+
+
+def style_mixing() -> Workflow:
+    w = Workflow("style_mixing")
+    with w.group("Model", "models"):
+        generator = load_generator(
+            w,
+            "clvae_ade20k_G.pth",
+            "## Styles of two pictures, put together\n\n"
+            "*Mix Styles* takes each class from A or B, something in between (`road = 0.5`), or leaves it to chance "
+            "(`tree = random`); `building @0, 1 = B` takes two layers only. `weight` is for all that no rule names: "
+            "move it from 0 to 1 to go from one picture's style to the other's.\n\n"
+            "The same works with an SCA-DM. *Save Style Codes* keeps a style without its picture.\n\n"
+            f"clVAE for ADE20K: `latest_net_G.pth` with `latest_net_E.pth` beside it. {GENERATOR_FILES}",
+        )
+    day = picture_and_labels(w, "exemplar_day", **ADE20K, title="A: day")
+    dusk = picture_and_labels(w, "exemplar_dusk", **ADE20K, title="B: dusk")
+    target = layout(w, "target_park", **ADE20K)
+    with w.group("Style", "adapter"):
+        styles = [style_of(w, generator, source, f"Style of {name}") for source, name in ((day, "A"), (dusk, "B"))]
+        mixed = w.add(
+            "AMAdapterMixStyles",
+            style_a=styles[0]["style"],
+            style_b=styles[1]["style"],
+            rules="sky = B\nroad = 0.5\nbuilding @0, 1 = B\ntree = random",
+        )
+    with w.group("Picture", "sampling"):
+        result = w.add(
+            "AMAdapterGenerate", generator=generator["generator"], labels=target["labels"], style=mixed["style"]
+        )
+    save(w, day, target, result)
+    return w
+
+
+def ipose_parts() -> Workflow:
+    w = Workflow("ipose_parts")
+    with w.group("Model", "models"):
+        supports = w.add("AMAdapterLoadSupports", supports_name="ipose_supports_00001.safetensors")
+        generator = load_generator(
+            w,
+            "ipose_ade20k_EMA.pth",
+            "## iPOSE: objects have parts\n\n"
+            "*Part Maps* finds the parts of each object from its shape and from a few examples, and the parts guide "
+            "the picture. Each connected piece of a class is one object; *Load Instance Map* or *Instances from Masks* "
+            "tell objects apart that touch.\n\n"
+            "`seed` draws the look of the whole, `background_seed` the noise outside of objects. The examples come "
+            "from the part data set: run *Pack Part Supports* once. *Edit Part Supports* changes them.\n\n"
+            f"iPOSE for ADE20K: `best_EMA.pth`. {GENERATOR_FILES}",
+            supports=supports["supports"],
+        )
+    target = layout(w, "target_avenue", **ADE20K)
+    with w.group("Parts", "adapter"):
+        parts = w.add("AMAdapterPartMaps", generator=generator["generator"], labels=target["labels"])
+        w.add("PreviewImage", "Parts", images=parts["picture"])
+    with w.group("Picture", "sampling"):
+        result = w.add(
+            "AMAdapterGenerate", generator=generator["generator"], labels=target["labels"], parts=parts["parts"]
+        )
+    with w.group("Result", "result"):
+        w.add("SaveImage", images=result["image"], filename_prefix=f"am_adapter/{w.name}")
+    return w
+
+
+def scadm_three_modes() -> Workflow:
+    w = Workflow("scadm_three_modes")
+    with w.group("Model", "models"):
+        generator = load_generator(
+            w,
+            "scadm_cityscapes.ckpt",
+            "## SCA-DM: by reference, with random parts, by noise alone\n\n"
+            "1. **Reference**: every class looks as in the picture.\n"
+            "2. **Reference with random parts**: classes in `random_classes` are left to chance.\n"
+            "3. **Noise alone**: no `style` is connected.\n\n"
+            "All three start from the same noise; another `seed`, or a line `car = 7` in `class_seeds`, changes what "
+            "the style leaves open. The model's own pictures are 512 x 256; here they are square, as these label maps "
+            f"are.\n\nSCA-DM for Cityscapes: `last.ckpt`. {GENERATOR_FILES}",
+            width=256,
+            height=256,
+        )
+    source = picture_and_labels(w, "exemplar_dusk", **CITYSCAPES, title="How it looks")
+    target = layout(w, "target_avenue", **CITYSCAPES)
+    with w.group("Style", "adapter"):
+        style = style_of(w, generator, source)
+    inputs = {"generator": generator["generator"], "labels": target["labels"]}
+    with w.group("Random parts", "sampling"):
+        parts = w.add("AMAdapterGenerate", "2: random parts", **inputs, style=style["style"], random_classes="car, sky")
+        w.add("PreviewImage", "Reference with random parts", images=parts["image"])
+    with w.group("Noise alone", "sampling"):
+        noise = w.add("AMAdapterGenerate", "3: noise alone", **inputs)
+        w.add("PreviewImage", "Noise alone", images=noise["image"])
+    with w.group("Reference", "sampling"):
+        result = w.add("AMAdapterGenerate", "1: reference", **inputs, style=style["style"])
+    save(w, source, target, result)
+    return w
+
+
+GENERATOR_MAKERS = (clvae_style_and_editing, style_mixing, ipose_parts, scadm_three_modes)
+
 MAKERS = (
     minimal_exemplar_synthesis,
     lora_and_controlnet,
@@ -954,6 +1262,8 @@ MAKERS = (
     region_pairs,
     image_to_image,
     segmentation_editing,
+    paint_a_layout,
+    reroll_one_class,
     trained_matcher,
     train_on_own_pairs,
 )
@@ -965,7 +1275,7 @@ DEMO_MAKERS = {lora_and_controlnet: patched_model_two_controls}
 
 def texts() -> dict[str, str]:
     """Return what the files shall hold, by file name; those of the demonstration once it has weights."""
-    workflows = [make(SD15) for make in MAKERS]
+    workflows = [make(SD15) for make in MAKERS] + [make() for make in GENERATOR_MAKERS]
     if DEMO_DESCRIPTION.is_file():
         sizes = json.loads(DEMO_DESCRIPTION.read_text(encoding="utf-8"))
         family = demonstration(8 * sizes["unet"]["sample_size"])

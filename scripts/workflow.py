@@ -28,9 +28,13 @@ LOADERS = {
     "ControlNetLoader": ("controlnet", "TinyControlNet"),
     "AMAdapterLoadControlNeXt": ("controlnet", "TinyControlNeXt"),
     "AMAdapterLoadMatcher": ("am_adapter", "TinyMatcher"),
+    "AMAdapterLoadGenerator": ("semantic_generators", "TinyGenerator"),
+    "AMAdapterLoadSupports": ("semantic_generators", "TinySupports"),
     "LoraLoader": ("loras", None),
     "LoraLoaderModelOnly": ("loras", None),
 }
+# Inputs of a loader that its stand-in takes as well.
+KEPT = {"AMAdapterLoadGenerator": ("generator_name", "supports")}
 TINY_SIZE = 128
 TINY_STEPS = 2
 TINY_TRAINING = {"steps": TINY_STEPS, "batch_size": 2, "width": 64, "height": 64, "samples_every": 0}
@@ -40,6 +44,7 @@ SHRUNK = {
     "AMAdapterTrainMatcher": TINY_TRAINING,
     "EmptyLatentImage": {"width": TINY_SIZE, "height": TINY_SIZE, "batch_size": 1},
     "KSampler": {"steps": TINY_STEPS},
+    "AMAdapterGenerate": {"steps": TINY_STEPS},
     "AMAdapterEncodeExemplar": {"steps": TINY_STEPS, "resize": "crop", "width": TINY_SIZE, "height": TINY_SIZE},
 }
 PIXELS_TO_LATENT = ("VAEEncode", "VAEEncodeForInpaint")
@@ -198,7 +203,8 @@ def on_tiny_model(prompt: dict) -> dict:
             del prompt[key]
             relink(prompt, key, node["inputs"])
         elif kind in LOADERS:
-            node.update(class_type=LOADERS[kind][1], inputs={"seed": 0})
+            kept = {name: value for name, value in node["inputs"].items() if name in KEPT.get(kind, ())}
+            node.update(class_type=LOADERS[kind][1], inputs={"seed": 0} | kept)
         node["inputs"].update(SHRUNK.get(kind, {}))
         if kind in PIXELS_TO_LATENT:
             scaled = {"image": node["inputs"]["pixels"], "upscale_method": "area", "crop": "disabled"}

@@ -25,8 +25,9 @@ CORE_FILES = [name for name in PACK_FILES if name.startswith("amadapter_core/")]
 
 COMMON = {"torch", "numpy", "PIL", "safetensors", "einops", *sys.stdlib_module_names}
 DIFFUSERS = {"diffusers", "transformers", "accelerate", "peft"}
-# ComfyUI's own top-level names; `nodes` among them.
+# ComfyUI's own top-level names, `nodes` among them, and the web server it runs on.
 COMFY = {
+    "aiohttp",
     "app",
     "comfy",
     "comfy_api",
@@ -43,7 +44,7 @@ COMFY = {
 # A package that goes by another name than its distribution.
 IMPORTED_AS = {"faiss_cpu": "faiss", "pillow": "PIL", "pyyaml": "yaml"}
 # Commands choose a host when they run, so they may reach for one inside a function.
-COMMANDS = ("bench", "demo", "parity")
+COMMANDS = ("batch", "bench", "demo", "parity")
 # A command as well; a host may run it in its own process, where its packages are there.
 TRAINING = "training"
 # What a host has to know of the demonstration: where its weights lie, and how words become tokens.

@@ -138,6 +138,20 @@ class TestTheTinyModel:
             "5": {"class_type": "CLIPTextEncode", "inputs": {"clip": ["1", 1]}},
         }
 
+    def test_a_stand_in_for_a_generator_knows_its_file_and_its_supports(self, workflow) -> None:
+        loaded = {"generator_name": "ipose_EMA.pth", "weights": "ema", "width": 0, "height": 0, "supports": ["1", 0]}
+        prompt = {
+            "1": {"class_type": "AMAdapterLoadSupports", "inputs": {"supports_name": "pack.safetensors"}},
+            "2": {"class_type": "AMAdapterLoadGenerator", "inputs": loaded},
+        }
+        assert workflow.on_tiny_model(prompt) == {
+            "1": {"class_type": "TinySupports", "inputs": {"seed": 0}},
+            "2": {
+                "class_type": "TinyGenerator",
+                "inputs": {"seed": 0, "generator_name": "ipose_EMA.pth", "supports": ["1", 0]},
+            },
+        }
+
     def test_a_model_counts_as_there_in_any_of_the_folders(self, workflow, tmp_path: Path) -> None:
         graph = {"nodes": [node(1, "CheckpointLoaderSimple", ["a.safetensors"]), node(2, "LoraLoader", ["b", 1, 1])]}
         folders = [tmp_path / "ours", tmp_path / "theirs"]
@@ -184,6 +198,7 @@ class TestTheExamples:
     ) -> None:
         description = tmp_path / "family.json"
         monkeypatch.setattr(make_workflows_script, "DEMO_DESCRIPTION", description)
+        monkeypatch.setattr(make_workflows_script, "GENERATOR_MAKERS", ())  # these have models of their own
         stock = set(make_workflows_script.texts())
         description.write_text(json.dumps({"unet": {"sample_size": 16}}), encoding="utf-8")
         texts = make_workflows_script.texts()
