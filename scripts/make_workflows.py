@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = ROOT / "workflows"
 PAINTINGS = WORKFLOWS / "paintings"
-DEMO_DESCRIPTION = ROOT / "amadapter_core" / "demo" / "weights" / "family.json"
+DEMO_WEIGHTS = ROOT / "amadapter_core" / "demo" / "weights"
 PACK = "am-adapter"
 CORE = "comfy-core"
 
@@ -1274,10 +1274,10 @@ DEMO_MAKERS = {lora_and_controlnet: patched_model_two_controls}
 
 
 def texts() -> dict[str, str]:
-    """Return what the files shall hold, by file name; those of the demonstration once it has weights."""
+    """Return what the files shall hold, by file name; those of the demonstration once all of it is trained."""
     workflows = [make(SD15) for make in MAKERS] + [make() for make in GENERATOR_MAKERS]
-    if DEMO_DESCRIPTION.is_file():
-        sizes = json.loads(DEMO_DESCRIPTION.read_text(encoding="utf-8"))
+    if (DEMO_WEIGHTS / "matcher_spatial.safetensors").is_file():
+        sizes = json.loads((DEMO_WEIGHTS / "family.json").read_text(encoding="utf-8"))
         family = demonstration(8 * sizes["unet"]["sample_size"])
         workflows += [DEMO_MAKERS.get(make, make)(family) for make in MAKERS]
     return {f"{w.name}.json": json.dumps(w.to_json(), indent=1) + "\n" for w in workflows}

@@ -196,11 +196,12 @@ class TestTheExamples:
     def test_each_has_a_variant_on_the_demonstration_once_that_has_weights(
         self, make_workflows_script, workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        description = tmp_path / "family.json"
-        monkeypatch.setattr(make_workflows_script, "DEMO_DESCRIPTION", description)
+        monkeypatch.setattr(make_workflows_script, "DEMO_WEIGHTS", tmp_path)
         monkeypatch.setattr(make_workflows_script, "GENERATOR_MAKERS", ())  # these have models of their own
         stock = set(make_workflows_script.texts())
-        description.write_text(json.dumps({"unet": {"sample_size": 16}}), encoding="utf-8")
+        (tmp_path / "family.json").write_text(json.dumps({"unet": {"sample_size": 16}}), encoding="utf-8")
+        assert set(make_workflows_script.texts()) == stock  # the matcher comes last
+        (tmp_path / "matcher_spatial.safetensors").touch()
         texts = make_workflows_script.texts()
         assert set(texts) == stock | {f"demo_{name}" for name in stock}
         pictures = set(write_inputs(tmp_path / "inputs", (64, 64)))
