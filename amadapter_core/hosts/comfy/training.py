@@ -178,7 +178,7 @@ def _run(order: Order, place: RunPlace, control_net: Any, data: Mapping[str, Any
     plain: dict[str, Any] = {"kind": "folder", "size": list(order.size), "caption": order.prompt}
     plain |= {**order.pairs.settings(place.folder), **data}
     pairs = open_pairs(build(Data, plain, place.task))
-    texts = sorted({"", order.prompt, *pairs.captions.values()})
+    texts = sorted({"", order.prompt, *pairs.found.captions.values()})
     given = gather(order.model, order.clip, order.vae, control_net, texts, order.seed)
     every, shown = order.samples_every, min(_SAMPLES, len(pairs)) if order.samples_every else 0
     config = build(
