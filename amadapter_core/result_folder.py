@@ -11,11 +11,12 @@ import json
 import logging
 import os
 import re
-import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from .whole_files import write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -165,21 +166,6 @@ def locked(folder: str | Path) -> Iterator[None]:
         except OSError as error:
             raise ValueError(f"{folder} is being filled by another process; wait, or stop that one") from error
         yield
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file in one step or not at all; missing folders are made."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _ends_a_line(file: Any) -> bool:

@@ -980,6 +980,27 @@ def reroll_one_class(family: Family) -> Workflow:
     return w
 
 
+def learned_picture(w: Workflow, family: Family, models: Models, texts: Prompts, exemplar: Exemplar) -> None:
+    """From a matcher and an exemplar to the saved picture."""
+    with w.group("Target: what is where", "labels"):
+        target = load_target(w, family, "target_avenue")
+        latent = empty_latent(w, family)
+    with w.group("AM-Adapter", "adapter"):
+        encoded = encode(w, models, texts, exemplar)
+        applied = w.add(
+            "AMAdapterApply",
+            model=models.model,
+            exemplar=encoded["exemplar"],
+            target_labels=target["labels"],
+            matcher=models.matcher,
+            mode="learned",
+        )
+    with w.group("Sampling", "sampling"):
+        controlled = control(w, models, texts, target)
+        result = sample(w, family, models, applied, controlled, latent["LATENT"])
+    save(w, exemplar, target, result)
+
+
 def trained_matcher(family: Family) -> Workflow:
     family = replace(family, palette="cityscapes19")
     w = Workflow(f"{family.prefix}trained_matcher")
@@ -999,23 +1020,7 @@ def trained_matcher(family: Family) -> Workflow:
         )
     texts = prompts(w, family, models, "dusk")
     exemplar = load_exemplar(w, family, "exemplar_dusk", "Exemplar: how it looks")
-    with w.group("Target: what is where", "labels"):
-        target = load_target(w, family, "target_avenue")
-        latent = empty_latent(w, family)
-    with w.group("AM-Adapter", "adapter"):
-        encoded = encode(w, models, texts, exemplar)
-        applied = w.add(
-            "AMAdapterApply",
-            model=models.model,
-            exemplar=encoded["exemplar"],
-            target_labels=target["labels"],
-            matcher=models.matcher,
-            mode="learned",
-        )
-    with w.group("Sampling", "sampling"):
-        controlled = control(w, models, texts, target)
-        result = sample(w, family, models, applied, controlled, latent["LATENT"])
-    save(w, exemplar, target, result)
+    learned_picture(w, family, models, texts, exemplar)
     return w
 
 
@@ -1070,23 +1075,7 @@ def train_on_own_pairs(family: Family) -> Workflow:
     models = Models(model, clip, vae, control_net, learned["matcher"])
     texts = prompts(w, family, models)
     exemplar = load_exemplar(w, family, "exemplar_day", "Exemplar: how it looks")
-    with w.group("Target: what is where", "labels"):
-        target = load_target(w, family, "target_avenue")
-        latent = empty_latent(w, family)
-    with w.group("AM-Adapter", "adapter"):
-        encoded = encode(w, models, texts, exemplar)
-        applied = w.add(
-            "AMAdapterApply",
-            model=models.model,
-            exemplar=encoded["exemplar"],
-            target_labels=target["labels"],
-            matcher=models.matcher,
-            mode="learned",
-        )
-    with w.group("Sampling", "sampling"):
-        controlled = control(w, models, texts, target)
-        result = sample(w, family, models, applied, controlled, latent["LATENT"])
-    save(w, exemplar, target, result)
+    learned_picture(w, family, models, texts, exemplar)
     return w
 
 

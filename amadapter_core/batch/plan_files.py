@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ..pairing import file_names
-from ..result_folder import check_name, write_whole
+from ..result_folder import check_name
 from ..training.settings import build
+from ..whole_files import write_whole
 from .plan import Plan, Row, Settings
 
 FORMAT = "am_adapter.plan.1"

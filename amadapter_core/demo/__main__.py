@@ -9,6 +9,7 @@ workflows. JSON on the last line.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoints import CheckpointError
+from ..whole_files import write_whole
 
 OUT = Path("demo_output")
 
@@ -141,11 +143,10 @@ def _pictures(args: argparse.Namespace) -> dict[str, Any]:
 
     bench = Bench(args.weights, _settings(args, args.weights), torch.device(_device(args)))
     page = grid(bench, range(args.seed, args.seed + args.scenes))
-    args.out.mkdir(parents=True, exist_ok=True)
+    content = io.BytesIO()
+    page.save(content, format="PNG", optimize=True)
     path = args.out / "demo.png"
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    page.save(unfinished, format="PNG", optimize=True)
-    os.replace(unfinished, path)
+    write_whole(path, content.getvalue())
     return {"picture": str(path), "scenes": args.scenes}
 
 

@@ -21,6 +21,7 @@ from ..metrics.appearance import compare_appearance
 from ..metrics.layout import compare_layout
 from ..metrics.segmenter import Segmenter
 from ..metrics.statistics import as_json
+from ..whole_files import write_whole
 from . import files, triples
 from .files import Files
 from .rows import Row
@@ -225,8 +226,6 @@ def _read(path: Path, head: Mapping[str, Any]) -> dict[int, dict[str, Figures]]:
     else:
         whole = [json.dumps(head) + "\n"]
     if whole != lines:
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        unfinished.write_text("".join(whole), encoding="utf-8")
-        os.replace(unfinished, path)
+        write_whole(path, "".join(whole).encode())
     results = (json.loads(line) for line in whole[1:])
     return {result["triple"]: result["figures"] for result in results}

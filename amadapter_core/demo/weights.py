@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..checkpoints import Kind, inspect, load_controlnext, load_matcher, read, save, save_tensors
+from ..whole_files import write_whole
 from . import files
 from .family import CONTROLNEXT_FILE, MATCHER_FILE, stock
 from .files import Files
@@ -236,9 +237,7 @@ def _describe(folder: Path, flat: Path, side: int | None) -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(unfinished, path)
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _metadata(path: Path) -> dict[str, str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..label_maps import LabelMap, Palette
 from ..label_pictures import READINGS, read_label_picture
+from ..whole_files import write_whole
 from . import quality, scoring
 from .folders import Matched, match, read_picture
 from .pretrained import load_segmenter
@@ -194,10 +194,7 @@ def _sets(args: argparse.Namespace, matched: Matched, column: str, measured: Seq
 
 
 def _write(path: Path, value: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ label maps and NAME.jpg among the pictures.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from ..whole_files import write_whole
 
 
 def read_retrieval(path: str | Path) -> dict[str, list[str]]:
@@ -39,8 +40,5 @@ def checked(found: object, where: str) -> dict[str, list[str]]:
 
 def write_retrieval(path: str | Path, found: Mapping[str, Sequence[str]]) -> None:
     """Write the file whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(checked(found, path.name), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    text = json.dumps(checked(found, Path(path).name), indent=1, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode())

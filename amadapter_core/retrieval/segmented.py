@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 from ..datasets import pictures_in
 from ..label_maps import LabelMap
 from ..picture_files import read_rgb
+from ..whole_files import write_whole
 
 PICTURES, LABELS = "images", "labels"
 
@@ -62,8 +63,7 @@ def _write(labels: LabelMap, size: tuple[int, int], place: Path) -> None:
     low, high = (int(value) for value in labels.ids.aminmax())
     if low < 0 or high > 65535:
         raise ValueError(f"segment_folder: ids {low}..{high} do not fit a PNG file; use a palette of ids 0..65535")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_name(f".{place.name}.part")
     ids = labels.ids[0].cpu().numpy().astype(np.uint16 if high > 255 else np.uint8)
-    Image.fromarray(ids).save(partial, "PNG")
-    os.replace(partial, place)
+    content = io.BytesIO()
+    Image.fromarray(ids).save(content, "PNG")
+    write_whole(place, content.getvalue())

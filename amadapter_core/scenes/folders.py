@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..palettes import Palette
+from ..whole_files import write_whole
 from . import PALETTE, Scene, scene
 from .appearance import draw_appearance
 
@@ -193,6 +194,4 @@ def _read_json(path: Path) -> dict[str, object]:
 
 
 def _write_json(path: Path, value: dict[str, object]) -> None:
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
