@@ -37,6 +37,11 @@ class Seeds:
     classes: Mapping[int, int] = field(default_factory=dict)
     layers: Mapping[int, int] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, seed: int | Seeds) -> Seeds:
+        """Seeds of one number, or those that are given."""
+        return cls(seed) if isinstance(seed, int) else seed
+
     def code(self, label: int, layers: int, width: int) -> Tensor:
         """The normal code [L, D] of a class, each layer a draw of its own; L is `layers`, D `width`."""
         seed = self.classes.get(label, self.seed)

@@ -7,7 +7,7 @@ follows is the same for both: to swap, interpolate and merge classes, or single 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,21 @@ class StyleCodes:
     def shape(self) -> tuple[int, int]:
         """(L, D); (0, 0) when there is no code."""
         return tuple(next(iter(self.codes.values())).shape) if self.codes else (0, 0)
+
+
+def one_for_each(style: StyleCodes | Sequence[StyleCodes] | None, batch: int, title: str) -> list[StyleCodes | None]:
+    """What each item of a batch takes.
+
+    :param style: one for all, one for each, or none.
+    :param title: who asks, for messages.
+    :raises ValueError: for another number of styles.
+    """
+    given = [style] if style is None or isinstance(style, StyleCodes) else list(style)
+    if len(given) == 1:
+        given *= batch
+    if len(given) != batch:
+        raise ValueError(f"{title}: {len(given)} styles for {batch} label maps; give one for all or one for each")
+    return given
 
 
 def swapped(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..noise import Seeds, normal
 from ..semantic import check_ids, resize_nearest
-from ..styles import StyleCodes, merged
+from ..styles import StyleCodes, merged, one_for_each
 from ..system import System
 from .configuration import LAYERS, Configuration
 from .networks import Encoder, Generator
@@ -111,7 +111,7 @@ class ClassLatentGenerator:
         :param ids: [B, H, W]; the classes of all its items.
         :param seed: one for all, or Seeds with others for single classes and layers.
         """
-        seeds = Seeds(seed) if isinstance(seed, int) else seed
+        seeds = Seeds.of(seed)
         labels = check_ids(ids, self.classes, "clVAE random style").unique().tolist()
         codes = {label: seeds.code(label, LAYERS, self.config.local) for label in labels}
         return StyleCodes(self.system, codes, normal((self.config.shared,), seeds.seed, _SHARED_PLACE))
@@ -130,15 +130,10 @@ class ClassLatentGenerator:
         """
         ids = check_ids(ids, self.classes, "clVAE").to(self.device)
         batch = ids.shape[0]
-        given = [style] * batch if style is None or isinstance(style, StyleCodes) else list(style)
-        if len(given) == 1:
-            given *= batch
-        if len(given) != batch:
-            raise ValueError(f"clVAE: {len(given)} styles for {batch} label maps; give one for all or one for each")
         ids = resize_nearest(ids, self.size)
         codes = torch.zeros(batch, self.classes, LAYERS, self.config.local)
         shared = torch.zeros(batch, self.config.shared)
-        for item, wanted in enumerate(given):
+        for item, wanted in enumerate(one_for_each(style, batch, "clVAE")):
             drawn = self.random_style(ids[item : item + 1], seed)
             whole = drawn if wanted is None else merged(self._checked(wanted), drawn)
             for label in drawn.classes:

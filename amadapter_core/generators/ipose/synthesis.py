@@ -107,8 +107,7 @@ class PartGuidedGenerator:
         :param seeds: one for all, or others for single classes.
         """
         channels, *grid = self.network.noise_shape(self.size)
-        seeds = Seeds(seeds) if isinstance(seeds, int) else seeds
-        return noise_by_class(resize_nearest(resize_ids(ids, self.size), grid), channels, seeds)
+        return noise_by_class(resize_nearest(resize_ids(ids, self.size), grid), channels, Seeds.of(seeds))
 
     @torch.no_grad()
     def generate(

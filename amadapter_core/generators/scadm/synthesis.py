@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..noise import Seeds, noise_by_class, normal
 from ..semantic import check_ids, one_hot, resize_nearest
-from ..styles import StyleCodes
+from ..styles import StyleCodes, one_for_each
 from ..system import System
 from .conditioning import Conditioning, NoisePredictor, Unconditional
 from .configuration import Configuration
@@ -147,7 +147,7 @@ class ClassDiffusionGenerator:
         :return: [B, 3, H, W] in 0..1 of the model's size.
         :raises ValueError: for label values without a class, or styles of another number, system or shape.
         """
-        seeds = Seeds(seed) if isinstance(seed, int) else seed
+        seeds = Seeds.of(seed)
         conditional = self.conditioning(ids, style)
         without = self.unconditional(conditional, unconditional) if guidance != 1 else None
         predict = NoisePredictor(self.unet, conditional, without, guidance)
@@ -164,13 +164,8 @@ class ClassDiffusionGenerator:
         """Style tokens and one-hot label maps of a batch; see `generate`."""
         ids = self._fitted(ids, "SCA-DM")
         batch, mask = len(ids), one_hot(ids, self.classes)
-        given = [style] * batch if style is None or isinstance(style, StyleCodes) else list(style)
-        if len(given) == 1:
-            given *= batch
-        if len(given) != batch:
-            raise ValueError(f"SCA-DM: {len(given)} styles for {batch} label maps; give one for all or one for each")
         context = self._empty(mask)
-        for item, wanted in enumerate(given):
+        for item, wanted in enumerate(one_for_each(style, batch, "SCA-DM")):
             for label, code in {} if wanted is None else self._checked(wanted).codes.items():
                 context[item, label] = code.to(context).flatten()
         return Conditioning(context, mask)
@@ -186,7 +181,7 @@ class ClassDiffusionGenerator:
         """Initial noise [B, C, h, w] for label maps [B, H, W]; see `generate`."""
         channels, *grid = self.latent_shape
         ids = resize_nearest(self._fitted(ids, "SCA-DM noise"), grid)
-        return noise_by_class(ids, channels, Seeds(seed) if isinstance(seed, int) else seed)
+        return noise_by_class(ids, channels, Seeds.of(seed))
 
     @torch.no_grad()
     def decode(self, latents: Tensor, quantise: bool = True) -> Tensor:

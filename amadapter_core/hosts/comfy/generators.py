@@ -131,10 +131,7 @@ def styles_of(generator: HostGenerator, image: Tensor, labels: LabelMap) -> Host
     """
     _with_styles(generator)
     ids, pictures = generator.ids(labels), image[..., :3].movedim(-1, 1)
-    if len(ids) not in (1, len(pictures)):
-        raise ValueError(
-            f"there are {len(ids)} label maps for {len(pictures)} pictures; give one for all or one for each"
-        )
+    check_count(len(ids), len(pictures), "label maps", "pictures")
     core = generator.loaded()
     ids = ids.expand(len(pictures), -1, -1)
     codes = (core.style(pictures[i : i + 1], ids[i : i + 1]) for i in _counted(len(pictures)))
