@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -149,9 +149,15 @@ def _load_part(path: Path, part: Part) -> None:
 
 
 def _check_same_run(folder: Path, former: dict[str, Any], task: Task) -> None:
-    """The settings that decide what the next step computes have to be the same."""
+    """The settings that decide what the next step computes have to be the same.
+
+    Settings that came into being after the checkpoint was written had their defaults then.
+    """
     present = json.loads(task.config.to_json())
     networks = ("autoencoder", "structure", "matcher", "segmenter", "clvae", "ipose_parts", "ipose", "scadm")
+    for name in ("data", *networks):
+        defaults = json.loads(json.dumps(asdict(type(getattr(task.config, name))())))
+        former[name] = defaults | former.get(name, {})
     fixed = ("task", "model", "seed", "batch", "data", *networks)
     changed = [name for name in fixed if name in former and former[name] != present[name]]
     if changed:

@@ -503,6 +503,18 @@ def test_a_run_with_other_settings_does_not_go_on_from_a_checkpoint(settings) ->
     train(replace(config, steps=4))  # longer is no other run
 
 
+def test_a_checkpoint_older_than_a_setting_goes_on_when_the_setting_keeps_its_default(settings, tmp_path: Path) -> None:
+    config = settings("segmenter", steps=2)
+    train(config)
+    state = tmp_path / "run" / "checkpoints" / "step-00000002" / "state.json"
+    older = json.loads(state.read_text())
+    del older["config"]["autoencoder"]["train"], older["config"]["data"]["colour"], older["config"]["scadm"]
+    state.write_text(json.dumps(older))
+    with pytest.raises(ValueError, match=r"made with other settings \(autoencoder was"):
+        train(replace(config, autoencoder=replace(config.autoencoder, train="decoder"), steps=4))
+    train(replace(config, steps=4))
+
+
 def test_a_damaged_checkpoint_is_named(settings, tmp_path: Path) -> None:
     config = settings("segmenter", steps=2)
     train(config)
