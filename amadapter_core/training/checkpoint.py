@@ -155,13 +155,21 @@ def _check_same_run(folder: Path, former: dict[str, Any], task: Task) -> None:
     """
     present = json.loads(task.config.to_json())
     networks = ("autoencoder", "structure", "matcher", "segmenter", "clvae", "ipose_parts", "ipose", "scadm")
+    changed = [
+        f"{name} was {former[name]} and is {present[name]}"
+        for name in ("task", "model", "seed", "batch")
+        if former.get(name) != present[name]
+    ]
     for name in ("data", *networks):
         defaults = json.loads(json.dumps(asdict(type(getattr(task.config, name))())))
-        former[name] = defaults | former.get(name, {})
-    fixed = ("task", "model", "seed", "batch", "data", *networks)
-    changed = [name for name in fixed if name in former and former[name] != present[name]]
+        section = defaults | former.get(name, {})
+        changed += [
+            f"{name}.{key} was {section[key]} and is {value}"
+            for key, value in present[name].items()
+            if section[key] != value
+        ]
     if changed:
-        told = "; ".join(f"{name} was {former[name]} and is {present[name]}" for name in changed)
+        told = "; ".join(changed)
         raise CheckpointError(
             f"training: {folder} was made with other settings ({told}). Go on with the former ones, or name "
             "another output"

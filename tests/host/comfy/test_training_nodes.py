@@ -202,7 +202,7 @@ def test_a_cancelled_run_keeps_what_it_has_and_goes_on_exactly(
     assert inspect(file).metadata["am_adapter.step"] == "3"
     with pytest.raises(ValueError, match=r"^Train Matcher: .*made with other settings \(seed was 0 and is 1\)"):
         execute(matcher_node, **given, name="broken", seed=1)
-    with pytest.raises(ValueError, match=r"^Train Matcher: .*made with other settings \(data was"):
+    with pytest.raises(ValueError, match=r"^Train Matcher: .*made with other settings \(data."):
         execute(matcher_node, **given | {"images": [1 - image for image in pairs["images"]]}, name="broken")
 
 
