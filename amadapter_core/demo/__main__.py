@@ -1,9 +1,9 @@
 """The demonstration: pictures of held-out scenes, or another command.
 
 `python -m amadapter_core.demo` makes a contact sheet; `evaluate` measures every way of looking at the exemplar;
-`choose-k` finds the strengths that it compares with. `init` and `pack` are for training: a model folder with random
-weights, and the flat set of a trained one; `unpack` is the way back. `inputs` draws the pictures of the example
-workflows. JSON on the last line.
+`choose-k` finds the strengths that it compares with; `retrieval` measures what a fitting exemplar brings. `init` and
+`pack` are for training: a model folder with random weights, and the flat set of a trained one; `unpack` is the way
+back. `inputs` draws the pictures of the example workflows. JSON on the last line.
 """
 
 from __future__ import annotations
@@ -61,6 +61,13 @@ def _parser() -> argparse.ArgumentParser:
     choose.add_argument("--weights", type=Path, help="a flat set; the one that is shipped unless told")
     choose.add_argument("--candidates", type=float, nargs="+", help="log strengths to choose from")
     _add_settings(choose)
+
+    retrieval = command("retrieval", _retrieval, "measure retrieved against random exemplars on held-out targets")
+    retrieval.add_argument("--n", type=int, default=64, help="targets, default %(default)s")
+    retrieval.add_argument("--gallery", type=int, default=24, help="exemplars to choose from, default %(default)s")
+    retrieval.add_argument("--row", default="learned spatial", help="way of looking, default %(default)s")
+    retrieval.add_argument("--weights", type=Path, help="a flat set; the one that is shipped unless told")
+    _add_settings(retrieval)
 
     init = command("init", _init, "write a model folder with random weights, to be trained")
     init.add_argument("folder", type=Path)
@@ -164,6 +171,24 @@ def _choose(args: argparse.Namespace) -> dict[str, Any]:
 
     settings, candidates = _settings(args, args.weights), args.candidates or CANDIDATES
     return choose_strengths(args.weights, settings, args.out, count=args.n, candidates=candidates, **_work(args))
+
+
+def _retrieval(args: argparse.Namespace) -> dict[str, Any]:
+    import torch
+
+    from .measuring import Bench
+    from .retrieved import compare_exemplars
+    from .rows import rows
+
+    bench = Bench(args.weights, _settings(args, args.weights), torch.device(_device(args)))
+    known = {row.name: row for row in rows({}, bench.matchers) if row.mode is not None}
+    if args.row not in known:
+        raise ValueError(f"demo retrieval: --row {args.row!r}, expected one of {', '.join(known)}")
+
+    def tell(done: int, total: int) -> None:
+        print(f"{done} of {total} targets", file=sys.stderr, flush=True)
+
+    return compare_exemplars(bench, known[args.row], args.n, gallery=args.gallery, batch=args.batch, progress=tell)
 
 
 def _init(args: argparse.Namespace) -> dict[str, int]:

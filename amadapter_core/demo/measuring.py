@@ -89,11 +89,14 @@ class Bench:
     def measure(
         self, numbers: Sequence[int], rows: Sequence[Row], seeds: range, judged: bool = True
     ) -> list[dict[str, Figures]]:
-        """Figures of some triples, by row.
+        """Figures of some triples of a range of seeds, by row; see `figures`."""
+        return self.figures(self.draw(seeds, numbers), rows, judged)
+
+    def figures(self, batch: Triples, rows: Sequence[Row], judged: bool = True) -> list[dict[str, Figures]]:
+        """Figures of triples, by row.
 
         :param judged: with held-out loss and matching share.
         """
-        batch = self.draw(seeds, numbers)
         sampled = self.sampler.sample(batch, rows)
         figures = {name: self._pictures(batch, result.images, result.seconds) for name, result in sampled.items()}
         if judged:

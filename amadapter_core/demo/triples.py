@@ -58,22 +58,24 @@ def draw(seeds: range, numbers: Sequence[int], size: tuple[int, int], channels: 
     palette = Palette.load("cityscapes19")
     return Triples(
         tuple(numbers),
-        _pictures([x.image for x in exemplars]),
-        _pictures([x.image for x in targets]),
-        LabelMap(_stack([x.ids for x in exemplars]), palette),
-        LabelMap(_stack([x.ids for x in targets]), palette),
-        _stack([x.materials for x in exemplars]),
-        _stack([x.materials for x in targets]),
+        pictures([x.image for x in exemplars]),
+        pictures([x.image for x in targets]),
+        LabelMap(stack([x.ids for x in exemplars]), palette),
+        LabelMap(stack([x.ids for x in targets]), palette),
+        stack([x.materials for x in exemplars]),
+        stack([x.materials for x in targets]),
         [x.caption for x in targets],
         torch.stack([_noise(seeds[i], (3, channels, size[0] // 8, size[1] // 8)) for i in numbers]),
     )
 
 
-def _pictures(images: Sequence[np.ndarray]) -> Tensor:
+def pictures(images: Sequence[np.ndarray]) -> Tensor:
+    """[B, 3, H, W] in 0..1 of B pictures [H, W, 3] in 0..255."""
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
 
 
-def _stack(ids: Sequence[np.ndarray]) -> Tensor:
+def stack(ids: Sequence[np.ndarray]) -> Tensor:
+    """[B, H, W] int64 of B maps [H, W]."""
     return torch.from_numpy(np.stack(ids).astype(np.int64))
 
 

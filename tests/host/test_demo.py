@@ -320,3 +320,27 @@ class TestCommands:
         assert len(found["rows"]) == 9 and set(found["losses"][SPATIAL]) == {"100", "300", "500", "700", "850", "950"}
         assert found["rows"][SPATIAL]["colour"]["n"] == 2
         assert "| learned published " in text and "appearance error" in text
+
+
+class TestRetrieval:
+    def test_the_retrieved_exemplar_fits_best_and_all_else_stays_the_same(
+        self, demo_flat: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        given = ["retrieval", "--n", "2", "--gallery", "5", "--row", "categorical", "--steps", "2", "--size", "64"]
+        assert main([*given, "--weights", str(demo_flat)]) == 0
+        output = capsys.readouterr().out
+        told = json.loads(output.splitlines()[-1])
+        assert (told["targets"], told["gallery"], told["row"]) == (2, 5, "categorical")
+        fit = told["paired"]["fit"]
+        assert fit["losses"] == 0 and told["means"]["retrieved"]["fit"]["mean"] > told["means"]["random"]["fit"]["mean"]
+        assert told["means"]["retrieved"]["colour"]["n"] == 2 and "| colour" in output
+        again = main([*given, "--weights", str(demo_flat), "--batch", "1"])
+        assert again == 0
+        alone = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert alone["means"]["random"]["colour"]["mean"] == pytest.approx(told["means"]["random"]["colour"]["mean"])
+
+    def test_an_unknown_way_of_looking_is_refused_with_those_that_are_there(
+        self, demo_flat: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["retrieval", "--row", "telepathy", "--weights", str(demo_flat)]) == 2
+        assert "expected one of implicit, categorical, learned published, learned spatial" in capsys.readouterr().err
