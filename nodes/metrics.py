@@ -51,7 +51,8 @@ class AMAdapterEvaluate(io.ComfyNode):
                     default=NONE,
                     optional=True,
                     tooltip="Says which class each pixel of the results shows, to measure how well they keep to the "
-                    "label map. Segmenter files of the am_adapter folder; their classes are those of one palette.",
+                    "label map: segmenter files of the am_adapter folder, and models of the segmentation folder, whose "
+                    "classes are told by name.",
                 ),
             ],
             outputs=[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -46,20 +47,29 @@ class HostSegmenter:
     patcher: ModelPatcher
     table: Palette
 
+    @property
+    def classes(self) -> Mapping[int, str]:
+        """Name of each class that it can find, by label id."""
+        return self.core.classes
+
+    def predict(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W] in 0..1 to [B, H, W] label ids on the CPU, UNKNOWN where the palette lacks the class."""
+        comfy.model_management.load_models_gpu([self.patcher])
+        progress = comfy.utils.ProgressBar(len(images))
+        found = []
+        for image in images.split(1):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            found.append(self.core.predict(image.float()).cpu())
+            progress.update(1)
+        return torch.cat(found)
+
     def label_map(self, images: Tensor) -> LabelMap:
         """Segment pictures.
 
         :param images: [B, H, W, 3] float 0..1.
         :raises ValueError: pixels of classes that the palette has not, in one without ignored pixels.
         """
-        comfy.model_management.load_models_gpu([self.patcher])
-        progress = comfy.utils.ProgressBar(len(images))
-        found = []
-        for image in images[..., :3].split(1):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            found.append(self.core.predict(image.movedim(-1, 1).float()).cpu())
-            progress.update(1)
-        ids = torch.cat(found)
+        ids = self.predict(images[..., :3].movedim(-1, 1))
         unknown = ids == UNKNOWN
         if bool(unknown.any()) and self.table.ignore is None:
             raise ValueError(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.host.comfy.pack import pack_module
+from tests.segmentation_models import saved_segformer
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("inference", "comfy_modules")]
 
@@ -89,6 +90,27 @@ def test_a_segmenter_says_how_well_the_result_keeps_to_its_label_map(segmenter: 
     other = maps.LabelMap(torch.full((1, 32, 64), 1), maps.Palette.load("ade20k150"))
     with pytest.raises(ValueError, match="^Evaluate AM-Adapter: the segmenter 'roads.safetensors' does not know wall"):
         evaluate(truth, other, truth, segmenter=segmenter)
+
+
+def test_a_segmentation_model_judges_by_the_names_of_its_classes(model_folder: Path) -> None:
+    saved_segformer(model_folder / "segmentation" / "streets", ["wall", "Road", "sky"])
+    segmenters = pack_module("amadapter_core.hosts.comfy.segmenters")
+    name = "segmentation/streets"
+    assert segmenters.segmenters()[-1] == name
+    truth, layout = picture(0.2, 0.7), labels(ROAD, SKY)
+    _, _, report, agreement = evaluate(truth, layout, truth, segmenter=name).args
+    network = pack_module("amadapter_core.metrics.pretrained").PretrainedSegmenter(
+        model_folder / "segmentation" / "streets", layout.palette
+    )
+    seen = network.predict(truth.movedim(-1, 1))
+    assert agreement == pytest.approx(float((seen == layout.ids).float().mean())) and "layout accuracy" in report
+    with pytest.raises(
+        ValueError, match="^Evaluate AM-Adapter: the segmenter 'segmentation/streets' does not know car"
+    ):
+        evaluate(truth, labels(ROAD, CAR), truth, segmenter=name)
+    state = segmenters.segmenter_state(name)
+    (model_folder / "segmentation" / "streets" / "config.json").touch()
+    assert state and segmenters.segmenter_state(name) != state
 
 
 def test_match_share_observes_a_patched_model(tiny: ModuleType) -> None:
