@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -49,6 +50,11 @@ def make_example_inputs_script() -> ModuleType:
 
 
 @pytest.fixture(scope="session")
+def make_locales_script() -> ModuleType:
+    return load_script("make_locales")
+
+
+@pytest.fixture(scope="session")
 def comfyui_path(environment_script: ModuleType) -> Path:
     """The ComfyUI that `scripts/test.py` prepared; outside of it, one that happens to be ready."""
     host = environment_script.find_host()
@@ -80,6 +86,7 @@ class HostServer:
     """A running ComfyUI with this pack and the tiny test model in it.
 
     :param base: its base directory: `input`, `output`, `models` and so on.
+    :param pid: its process.
     :param object_info: what it says about its nodes.
     :param client: `scripts/host_client.py`, to talk to it.
     :param workflow: `scripts/workflow.py`, to make prompts for it.
@@ -87,6 +94,7 @@ class HostServer:
 
     url: str
     base: Path
+    pid: int
     object_info: dict
     client: ModuleType
     workflow: ModuleType
@@ -99,7 +107,14 @@ class HostServer:
 
 @pytest.fixture(scope="session")
 def host_server(run_script: ModuleType, comfyui_path: Path) -> Iterator[HostServer]:
-    """One ComfyUI for all tests that talk to one, started as `scripts/run.py` starts it, on a base of its own."""
+    """One ComfyUI for all tests that talk to one."""
+    with started_server(run_script, comfyui_path) as server:
+        yield server
+
+
+@contextmanager
+def started_server(run_script: ModuleType, comfyui_path: Path) -> Iterator[HostServer]:
+    """A ComfyUI, started as `scripts/run.py` starts it, on a base of its own."""
     with pytest.MonkeyPatch.context() as patch, run_script.base_directory(temporary=True) as base:
         # Not those of the base directory that stays.
         patch.setattr(run_script, "INPUTS", base / "input")
@@ -118,4 +133,4 @@ def host_server(run_script: ModuleType, comfyui_path: Path) -> Iterator[HostServ
             host.wait_until_ready(url)
             run_script.report_pack(host.lines, url)
             client, workflow = examples.host_client, examples.workflow
-            yield HostServer(url, base, client.ask(f"{url}/object_info"), client, workflow)
+            yield HostServer(url, base, host.process.pid, client.ask(f"{url}/object_info"), client, workflow)
