@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,16 @@ def store_folder(root: str | Path, description: Any) -> Path:
 
 
 def open_store(folder: Path) -> dict[str, np.ndarray]:
-    """The arrays of a finished store, mapped read-only."""
-    return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+    """The arrays of a finished store, mapped read-only.
+
+    :raises ValueError: a damaged file.
+    """
+    try:
+        return {file.stem: np.load(file, mmap_mode="r") for file in sorted(folder.glob("*.npy"))}
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise ValueError(
+            f"training: the prepared pairs in {folder} are damaged ({error}); remove the folder"
+        ) from error
 
 
 def fill_store(
@@ -45,23 +54,40 @@ def fill_store(
     :param fill: writes the given rows into the arrays.
     :param wait: returns when all processes have come to the same point.
     """
+    from filelock import FileLock
+
     wait()
-    if folder.is_dir():
-        return open_store(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
     if rank == 0:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of two runs that want the same store one fills it, the other waits.
+    with FileLock(folder.with_name(f".{folder.name}.lock")) if rank == 0 else nullcontext():
+        wait()
+        if not folder.is_dir():
+            _fill(folder, shapes, fill, range(rank, count, ranks), rank == 0, wait)
+    return open_store(folder)
+
+
+def _fill(
+    folder: Path,
+    shapes: Shapes,
+    fill: Callable[[dict[str, np.ndarray], Sequence[int]], None],
+    rows: Sequence[int],
+    leads: bool,
+    wait: Callable[[], None],
+) -> None:
+    partial = folder.with_name(f".{folder.name}.partial")
+    if leads:
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        partial.mkdir()
         for name, (dtype, shape) in shapes.items():
             np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype, shape)
     wait()
     arrays = {name: np.lib.format.open_memmap(partial / f"{name}.npy", "r+") for name in shapes}
-    fill(arrays, range(rank, count, ranks))
+    fill(arrays, rows)
     for array in arrays.values():
         array.flush()
     del arrays
     wait()
-    if rank == 0:
+    if leads:
         os.replace(partial, folder)
     wait()
-    return open_store(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +152,22 @@ def test_a_store_is_filled_once_and_appears_whole(tmp_path: Path) -> None:
     first = fill_store(folder, shapes, fill, 5)
     again = fill_store(folder, shapes, fill, 5)
     assert filled == list(range(5)) and np.array_equal(first["x"], again["x"]) and first["x"][4, 1] == 4
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [folder.name]
+
+
+def test_of_two_runs_that_want_a_store_one_fills_it_and_the_other_waits(tmp_path: Path) -> None:
+    filled = []
+
+    def fill(arrays, rows) -> None:
+        filled.append(len(rows))
+        time.sleep(0.2)
+        arrays["x"][:] = 7
+
+    folder = tmp_path / "store"
+    with ThreadPoolExecutor(2) as runs:
+        found = list(runs.map(lambda _: fill_store(folder, {"x": ("uint8", (2,))}, fill, 2), range(2)))
+    assert filled == [2]
+    assert all(arrays["x"].tolist() == [7, 7] for arrays in found)
 
 
 def test_a_store_that_was_not_finished_is_made_anew(tmp_path: Path) -> None:
