@@ -18,6 +18,7 @@ from . import (
     generators_sampling,
     generators_styles,
     label_map_tools,
+    label_map_views,
     label_maps,
     loaders,
     match_view,
@@ -30,12 +31,14 @@ from . import (
     routing,
     training,
 )
+from .ranges import within_ranges
 from .replacements import REPLACEMENTS
 
 _FILES = (
     apply,
     exemplar,
     label_maps,
+    label_map_views,
     painter,
     label_map_tools,
     retrieval,
@@ -69,4 +72,4 @@ class AMAdapterExtension(ComfyExtension):
 
     @override
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [node for file in _FILES for node in file.NODES]
+        return [within_ranges(node) for file in _FILES for node in file.NODES]

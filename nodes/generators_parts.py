@@ -24,7 +24,7 @@ from ..amadapter_core.hosts.comfy.pictures import input_pictures, picture_finger
 from ..amadapter_core.label_maps import LabelMap
 from .errors import naming
 from .generators import LABELS_TOOLTIP
-from .label_maps import unknown_input
+from .label_map_inputs import unknown_input
 from .sockets import GeneratorType, InstancesType, LabelMapType, PartMapsType, SupportsType
 
 CATEGORY = "AM-Adapter/generators"

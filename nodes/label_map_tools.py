@@ -13,7 +13,7 @@ from ..amadapter_core.label_maps import LabelMap
 from ..amadapter_core.label_regions import SURROUNDINGS, cut, merge, region_of
 from ..amadapter_core.mappings import changes_in
 from .errors import naming
-from .label_maps import CATEGORY, LABELS_TOOLTIP, palette_input, palette_state
+from .label_map_inputs import CATEGORY, LABELS_TOOLTIP, palette_input, palette_state
 from .sockets import LabelMapType
 
 OWN_TABLE = "the model's own"

@@ -1,103 +1,30 @@
-"""Nodes that make label maps, look at them and turn them into what other nodes take."""
+"""Nodes that make label maps of pictures and masks."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
-import numpy as np
-import torch
-from comfy_api.v0_0_2 import io, ui
+from comfy_api.v0_0_2 import io
 from torch import Tensor
 from typing_extensions import override
 
-from ..amadapter_core.class_masks import class_mask
 from ..amadapter_core.class_names import class_id, names_in
-from ..amadapter_core.hosts.comfy.folders import load_palette, palettes
+from ..amadapter_core.hosts.comfy.folders import load_palette
 from ..amadapter_core.hosts.comfy.pictures import input_pictures, picture_fingerprint, picture_path
 from ..amadapter_core.label_maps import LabelMap
 from ..amadapter_core.label_pictures import READINGS, read_label_picture
 from ..amadapter_core.label_regions import paint
 from .errors import naming
+from .label_map_inputs import (
+    CATEGORY,
+    LABELS_TOOLTIP,
+    numbers_in,
+    offset_input,
+    palette_input,
+    palette_state,
+    tolerance_input,
+    unknown_input,
+    void_input,
+)
 from .sockets import LabelMapType
-
-CATEGORY = "AM-Adapter/label maps"
-
-LEGEND_LINES = 16
-LABELS_TOOLTIP = "The label map: which class every pixel belongs to, with the palette's names and colours."
-
-
-def palette_input() -> io.Combo.Input:
-    """The table of classes. Built-in palettes and the user's own."""
-    return io.Combo.Input(
-        "palette",
-        options=palettes(),
-        default="cityscapes19",
-        tooltip="The table of class names, ids and colours that the label map follows. Own tables are JSON files in "
-        "models/am_adapter/palettes.",
-    )
-
-
-def unknown_input(kind: str, options: Sequence[str]) -> io.Combo.Input:
-    meanings = {
-        "error": "error stops and says which they are",
-        "nearest": "nearest takes the class with the nearest colour",
-        "ignore": "ignore leaves those pixels out",
-    }
-    return io.Combo.Input(
-        "unknown",
-        options=list(options),
-        default="error",
-        tooltip=f"What to do with {kind} that the palette does not have: "
-        f"{'; '.join(meanings[option] for option in options)}.",
-    )
-
-
-def tolerance_input() -> io.Float.Input:
-    return io.Float.Input(
-        "tolerance",
-        default=0.0,
-        min=0.0,
-        max=441.0,
-        step=1.0,
-        tooltip="How far a colour may lie from the palette's and still count as it, in steps of 0..255 (distance of "
-        "red, green and blue together). 0 takes exact colours only; 10 to 30 mends JPEG files.",
-    )
-
-
-def offset_input() -> io.Int.Input:
-    return io.Int.Input(
-        "offset",
-        default=0,
-        min=-65535,
-        max=65535,
-        advanced=True,
-        tooltip="Added to the ids of the picture, where its numbering starts elsewhere than the palette's. ADE20K and "
-        "COCO-Stuff files that start at 0 need 1. Not used for colours.",
-    )
-
-
-def void_input() -> io.String.Input:
-    return io.String.Input(
-        "void",
-        default="",
-        advanced=True,
-        tooltip="Ids of the picture that mean unlabelled, separated by commas, before the offset is added: 255. Not "
-        "used for colours.",
-    )
-
-
-def palette_state(name: str | None) -> str:
-    """What changes when a user edits a palette file."""
-    return "" if name is None else json.dumps(load_palette(name).to_dict())
-
-
-def numbers_in(text: str) -> list[int]:
-    """:raises ValueError: when the text is not whole numbers separated by commas."""
-    try:
-        return [int(number) for number in names_in(text)]
-    except ValueError:
-        raise ValueError(f'void is {text!r}, expected whole numbers separated by commas, such as "0, 255"') from None
 
 
 def grey_ids(image: Tensor) -> Tensor:
@@ -340,122 +267,9 @@ class AMAdapterLabelMapFromMasks(io.ComfyNode):
             )
 
 
-class AMAdapterLabelMapPreview(io.ComfyNode):
-    @classmethod
-    @override
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="AMAdapterLabelMapPreview",
-            display_name="Preview Label Map",
-            category=CATEGORY,
-            description="Shows a label map in its colours, or over a picture, with a legend of the classes in it.",
-            search_aliases=["show segmentation", "legend", "overlay", "view label map", "AM-Adapter"],
-            is_output_node=True,
-            inputs=[
-                LabelMapType.Input("labels", tooltip="The label map to look at."),
-                io.Float.Input(
-                    "opacity",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.05,
-                    tooltip="How much the colours cover the picture: 0 shows the picture alone, 1 the colours alone.",
-                ),
-                io.Image.Input(
-                    "image",
-                    optional=True,
-                    tooltip="The picture that the label map belongs to. For the overlay the label map is brought to "
-                    "its size.",
-                ),
-            ],
-            outputs=[
-                io.Image.Output("colours", tooltip="The label map drawn in the palette's colours."),
-                io.Image.Output("overlay", tooltip="The colours over the picture; the colours alone without one."),
-                io.Image.Output(
-                    "legend", tooltip="The classes present, largest first, with their share of all pixels."
-                ),
-            ],
-        )
-
-    @classmethod
-    @override
-    def execute(cls, labels: LabelMap, opacity: float, image: Tensor | None = None) -> io.NodeOutput:
-        with naming(cls):
-            colours = labels.colours()
-            overlay = colours if image is None else labels.resize(*image.shape[1:3]).overlay(image, opacity)
-            columns = -(-max(1, len(labels.names_present())) // LEGEND_LINES)
-            legend = torch.from_numpy(np.array(labels.legend(font_size=20, columns=columns)))[None].float() / 255
-        return io.NodeOutput(colours, overlay, legend, ui=ui.PreviewImage([*overlay, *legend], cls=cls))
-
-
-class AMAdapterLabelMapToImage(io.ComfyNode):
-    @classmethod
-    @override
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="AMAdapterLabelMapToImage",
-            display_name="Label Map to Image",
-            category=CATEGORY,
-            description="Draws a label map in its palette's colours: the hint picture for Apply ControlNet.",
-            search_aliases=["segmentation to image", "colour map", "color map", "controlnet hint", "AM-Adapter"],
-            inputs=[LabelMapType.Input("labels", tooltip="The label map to draw.")],
-            outputs=[
-                io.Image.Output(
-                    "colours",
-                    tooltip="The label map in the palette's colours, at its size: the picture for Apply ControlNet.",
-                )
-            ],
-        )
-
-    @classmethod
-    @override
-    def execute(cls, labels: LabelMap) -> io.NodeOutput:
-        with naming(cls):
-            return io.NodeOutput(labels.colours())
-
-
-class AMAdapterLabelMapToMask(io.ComfyNode):
-    @classmethod
-    @override
-    def define_schema(cls) -> io.Schema:
-        return io.Schema(
-            node_id="AMAdapterLabelMapToMask",
-            display_name="Label Map to Mask",
-            category=CATEGORY,
-            description="Makes a mask of some classes, or of what differs between two label maps.",
-            search_aliases=["segmentation to mask", "class mask", "edited region", "difference mask", "AM-Adapter"],
-            inputs=[
-                LabelMapType.Input("labels", tooltip="The label map to take the mask from."),
-                io.String.Input(
-                    "classes",
-                    multiline=True,
-                    default="",
-                    tooltip="The classes in the mask: names or ids, one per line or separated by commas. Empty: every "
-                    "class; only unlabelled pixels stay out.",
-                ),
-                LabelMapType.Input(
-                    "changed_from",
-                    optional=True,
-                    tooltip="An earlier version of the label map. The mask then holds only pixels whose class differs "
-                    "from it, and of those the ones that belong to the classes before or after.",
-                ),
-            ],
-            outputs=[io.Mask.Output("mask", tooltip="1 inside, 0 outside, at the label map's size.")],
-        )
-
-    @classmethod
-    @override
-    def execute(cls, labels: LabelMap, classes: str, changed_from: LabelMap | None = None) -> io.NodeOutput:
-        with naming(cls):
-            return io.NodeOutput(class_mask(labels, names_in(classes), changed_from))
-
-
 NODES: tuple[type[io.ComfyNode], ...] = (
     AMAdapterLoadLabelMap,
     AMAdapterLabelMapFromColours,
     AMAdapterLabelMapFromIds,
     AMAdapterLabelMapFromMasks,
-    AMAdapterLabelMapPreview,
-    AMAdapterLabelMapToImage,
-    AMAdapterLabelMapToMask,
 )

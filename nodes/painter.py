@@ -9,7 +9,7 @@ from ..amadapter_core.hosts.comfy.folders import load_palette
 from ..amadapter_core.label_maps import LabelMap
 from ..amadapter_core.painting import MAX_SIDE, codes_of, painted, painted_over, read_painting, write_painting
 from .errors import naming
-from .label_maps import CATEGORY, LABELS_TOOLTIP, palette_input, palette_state
+from .label_map_inputs import CATEGORY, LABELS_TOOLTIP, palette_input, palette_state
 from .sockets import LabelMapType
 
 WIDGET = "AM_ADAPTER_PAINTING"
