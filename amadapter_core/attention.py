@@ -40,6 +40,8 @@ GROUPED_UP_TO_SHARE = 0.5
 
 
 class Strategy(str, Enum):
+    """How the one formula is computed; see the module."""
+
     GROUPED = "grouped"
     FUSED = "fused"
     ROWS = "rows"
@@ -47,7 +49,7 @@ class Strategy(str, Enum):
 
 
 def choose(q: Tensor, bias: Bias | None) -> Strategy:
-    """The strategy for these queries and this bias."""
+    """The strategy for queries [B, H, Nq, D] and their bias."""
     if bias is None:
         return Strategy.FUSED
     if _is_static(bias) and q.shape[2] >= GROUPED_FROM_TOKENS and bias.static.open_share <= GROUPED_UP_TO_SHARE:
@@ -175,6 +177,7 @@ def _partial(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float)
 
 
 def bias_rows(q: Tensor, ek: Tensor, bias: Bias, scale: float, start: int, stop: int) -> Tensor:
+    """The bias of target tokens start..stop, with what keeps the exemplar's share of the softmax: [B, H or 1, c, M]."""
     rows = bias.rows(start, stop, q.dtype)
     if not bias.keeps_mass:
         return rows

@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from .checkpoints import CheckpointError, save_tensors
+from .checkpoints.formats import open_file
+from .checkpoints.reading import check_finite
 from .label_maps import LabelMap, Palette
 from .resampling import Grid
+from .text_files import parse_json
 
 FORMAT = "am_adapter.exemplar.1"
+_TENSORS = {"sigmas", "latents", "labels", "parts", "context", "pooled"}
 FORWARD_NOISE_SIGMA = 1000.0
 """Where the straight line of a forward-noised trajectory ends; above any sampler's start."""
 
@@ -41,6 +44,11 @@ class Trajectory:
     latents: Tensor
 
     def __post_init__(self) -> None:
+        if self.sigmas.ndim != 1 or self.latents.ndim != 4:
+            raise ValueError(
+                f"Trajectory: sigmas are {list(self.sigmas.shape)}, latents {list(self.latents.shape)}; expected [S] "
+                "and [S, C, h, w]"
+            )
         if len(self.sigmas) < 2 or len(self.sigmas) != len(self.latents):
             raise ValueError(
                 f"Trajectory: {len(self.sigmas)} sigmas for {len(self.latents)} latents; "
@@ -78,6 +86,9 @@ def ddim_move(x: Tensor, eps: Tensor, alpha: float, to: float) -> Tensor:
     """Deterministic DDIM from one cumulative alpha to another, in either direction.
 
     x0 = (x - sqrt(1 - a) eps) / sqrt(a);  x' = sqrt(a') x0 + sqrt(1 - a') eps
+
+    :param x: [B, C, h, w], as `eps`.
+    :param alpha: cumulative, of x; `to` of what is returned, in the same shape.
     """
     x0 = (x - (1 - alpha) ** 0.5 * eps) / alpha**0.5
     return to**0.5 * x0 + (1 - to) ** 0.5 * eps
@@ -169,25 +180,56 @@ class Exemplar:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"Exemplar.load: no file {path}")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-        except Exception as error:
-            raise CheckpointError(f"Exemplar.load: {path} is not a readable safetensors file ({error})") from error
-        if metadata.get("format") != FORMAT or not {"sigmas", "latents", "labels"} <= tensors.keys():
+        source = open_file(path)
+        metadata, names = source.metadata, source.tensors.keys() & _TENSORS
+        # The header tells; the weights of some large model are not read for nothing.
+        if metadata.get("format") != FORMAT or not {"sigmas", "latents", "labels"} <= names:
             raise CheckpointError(
                 f"Exemplar.load: {path} is no exemplar file (format {metadata.get('format')!r}, tensors "
-                f"{', '.join(sorted(tensors)[:6]) or 'none'}); expected {FORMAT!r} as written by Exemplar.save"
+                f"{', '.join(sorted(source.tensors)[:6]) or 'none'}); expected {FORMAT!r} as written by Exemplar.save"
             )
-        parts = None
-        if "parts" in tensors:
-            parts = LabelMap(tensors["parts"], Palette.from_dict(json.loads(metadata["parts_palette"]), str(path)))
-        palette = Palette.from_dict(json.loads(metadata["palette"]), str(path))
-        labels = LabelMap(tensors["labels"], palette, parts=parts)
-        trajectory = Trajectory(tensors["sigmas"], tensors["latents"])
-        name = metadata.get("name", path.stem)
-        return cls(trajectory, labels, tensors.get("context"), name, tensors.get("pooled"))
+        tensors = source.fetch(names)
+        check_finite(path, tensors, "Encode the exemplar again")
+        try:
+            parts = None
+            if "parts" in tensors:
+                parts = _labels(tensors["parts"], metadata["parts_palette"])
+            labels = _labels(tensors["labels"], metadata["palette"], parts)
+            made = cls(
+                Trajectory(tensors["sigmas"], tensors["latents"]),
+                labels,
+                tensors.get("context"),
+                metadata.get("name", path.stem),
+                tensors.get("pooled"),
+            )
+            _check_form(made)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(f"Exemplar.load: {path} is damaged ({error}); encode the exemplar again") from error
+        return made
+
+
+def _labels(ids: Tensor, palette: str, parts: LabelMap | None = None) -> LabelMap:
+    where = "its class table"
+    return LabelMap(ids, Palette.from_dict(parse_json(palette, where), where), parts=parts)
+
+
+def _check_form(exemplar: Exemplar) -> None:
+    """:raises ValueError: a batch, or tensors of another form than `Exemplar` says."""
+    trajectory = exemplar.trajectory
+    forms = {
+        "sigmas": (trajectory.sigmas, 1, len(trajectory.sigmas)),
+        "latents": (trajectory.latents, 4, len(trajectory.sigmas)),
+        "labels": (exemplar.labels.ids, 3, 1),
+        "context": (exemplar.context, 3, 1),
+        "pooled": (exemplar.pooled, 2, 1),
+    }
+    for name, (tensor, ndim, rows) in forms.items():
+        if tensor is None:
+            continue
+        if tensor.ndim != ndim or len(tensor) != rows or 0 in tensor.shape:
+            raise ValueError(f"{name} is {list(tensor.shape)}, expected {rows} rows in {ndim} dimensions")
+        if name != "labels" and not tensor.is_floating_point():
+            raise ValueError(f"{name} holds {tensor.dtype}, expected floating point numbers")
 
 
 def digest(*tensors: Tensor | None) -> str:
@@ -238,12 +280,14 @@ class Banks:
         return len(self._banks)
 
     def get(self, key: Hashable) -> Bank | None:
+        """Return the bank of a key, the most recently used from now on; None if there is none."""
         if key not in self._banks:
             return None
         self._banks.move_to_end(key)
         return self._banks[key]
 
     def put(self, key: Hashable, bank: Bank) -> None:
+        """Keep a bank, if the budget has room for it; others go for it, the least recently used first."""
         self.discard(key)
         size = _size(bank)
         if size > self.budget:
@@ -255,6 +299,7 @@ class Banks:
         self.bytes += size
 
     def keys(self) -> list[Hashable]:
+        """The keys of what is kept, the least recently used first."""
         return list(self._banks)
 
     def shrink(self, budget: int) -> None:
@@ -267,10 +312,12 @@ class Banks:
             self.discard(next(iter(self._banks)))
 
     def discard(self, key: Hashable) -> None:
+        """Let go of one bank, if it is there."""
         if key in self._banks:
             self.bytes -= _size(self._banks.pop(key))
 
     def clear(self) -> None:
+        """Let go of all banks."""
         self._banks.clear()
         self.bytes = 0
 

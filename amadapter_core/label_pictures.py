@@ -37,10 +37,13 @@ def read_label_picture(
         picture = open_picture(path)
     except ValueError as error:
         raise ValueError(f"read_label_picture: {error}") from error
-    if reading == "ids" or (reading == "auto" and holds_ids(picture, palette, offset=offset, void=void)):
-        unknown = "error" if unknown == "nearest" else unknown
-        return LabelMap.from_ids(_one_channel(picture), palette, unknown=unknown, offset=offset, void=void)
-    return LabelMap.from_colours(picture, palette, unknown=unknown, tolerance=tolerance)
+    try:
+        if reading == "ids" or (reading == "auto" and holds_ids(picture, palette, offset=offset, void=void)):
+            unknown = "error" if unknown == "nearest" else unknown
+            return LabelMap.from_ids(_one_channel(picture), palette, unknown=unknown, offset=offset, void=void)
+        return LabelMap.from_colours(picture, palette, unknown=unknown, tolerance=tolerance)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def holds_ids(picture: Image.Image, palette: Palette, *, offset: int = 0, void: Sequence[int] = ()) -> bool:

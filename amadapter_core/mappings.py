@@ -19,7 +19,6 @@ Every class of the source is listed, unless `others` says what becomes of the re
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from .class_names import class_id, names_in
 from .palettes import Palette
 from .remapping import Remapping
 from .rule_lines import EVERY_OTHER, NOTHING, lines_of
+from .text_files import read_json
 
 FOLDER = Path(__file__).parent / "palettes" / "mappings"
 _FIELDS = ("from", "to", "source", "notes", "others", "classes")
@@ -136,7 +136,4 @@ def changes_in(text: str, mapping: Remapping) -> dict[int, int | None]:
 
 
 def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from error
+    return read_json(path)

@@ -11,6 +11,7 @@ class Network(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of the first parameter; all have it."""
         return next(self.parameters()).dtype
 
     @property

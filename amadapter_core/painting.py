@@ -19,17 +19,14 @@ from torch import Tensor
 from .label_maps import LabelMap
 from .label_regions import merge
 from .label_resizing import resize_ids
+from .limits import PAINTING_CHARACTERS as MAX_CHARACTERS
+from .limits import PAINTING_SIDE as MAX_SIDE
 from .palettes import Palette
 from .picture_files import open_picture
 
 NOT_PAINTED = 0xFFFF
 UNLABELLED = 0xFFFE
-MAX_SIDE = 4096
-"""Of a painting, in pixels."""
-
 PREFIX = "data:image/png;base64,"
-MAX_CHARACTERS = 1 << 26
-"""A painting of the largest size that nothing can compress is shorter."""
 
 # How Pillow calls it, in newer and older versions.
 _GREY_16 = ("I;16", "I")

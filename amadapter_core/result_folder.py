@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from .limits import RECORDS_BYTES, check_limit
 from .whole_files import write_whole
 
 logger = logging.getLogger(__name__)
@@ -41,8 +42,8 @@ def check_name(name: str) -> str:
     bad = any(not part or part.startswith(".") or part[-1] in ". " or _FORBIDDEN.search(part) for part in parts)
     if bad or len(name) > _LONGEST:
         raise ValueError(
-            f"{name!r} is no name for a result; use letters, digits, - and _, with / between folders, at most "
-            f"{_LONGEST} of them"
+            f"{name[: _LONGEST + 1]!r} is no name for a result; use letters, digits, - and _, with / between folders, "
+            f"at most {_LONGEST} of them"
         )
     return name
 
@@ -121,20 +122,20 @@ class ResultFolder:
     def _has(self, place: str, size: int) -> bool:
         try:
             return (self.folder / place).stat().st_size == size
-        except OSError:
+        except (OSError, ValueError):
             return False
 
     def _read(self) -> Iterator[dict[str, Any]]:
         path = self.folder / RECORDS
         if not path.is_file():
             return
+        check_limit(str(path), path.stat().st_size, RECORDS_BYTES, "bytes", "go on in another folder")
         with open(path, encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    record = json.loads(line)
-                    check_name(record["name"])
-                    yield record
-                except (ValueError, KeyError, TypeError):  # cut off when its process was killed
+                    yield _checked(json.loads(line))
+                # Cut off when its process was killed, or damaged since.
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     logger.warning("%s: line %d is not complete; its row is made again", path, number)
 
     def _add(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -149,6 +150,16 @@ class ResultFolder:
             os.fsync(file.fileno())
         self.records[record["name"]] = record
         return record
+
+
+def _checked(record: dict[str, Any]) -> dict[str, Any]:
+    """A record of a file that `_add` wrote; an error of some kind for anything else."""
+    check_name(record["name"])
+    files = record["files"] if record["state"] == DONE else record.get("files", {})
+    known = record["state"] in (DONE, FAILED) and isinstance(record["key"], str)
+    if not known or not all(isinstance(place, str) and isinstance(size, int) for place, size in files.values()):
+        raise ValueError("no record")
+    return record
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from .class_names import names_in
+from .limits import RULES_CHARACTERS, check_limit
 
 EVERY_OTHER = "*"
 NOTHING = "none"
@@ -31,6 +32,7 @@ class Line:
     value: str = ""
 
     def wrong(self, why: str) -> ValueError:
+        """The error that names the line and the forms it may have, to be raised."""
         return ValueError(f"rules: line {self.number}, {self.text!r}: {why}; expected {self.forms}")
 
 
@@ -41,6 +43,7 @@ def lines_of(text: str, operators: Sequence[str], forms: str, known_layers: Sequ
     :param known_layers: names of the layers that there are.
     :raises ValueError: a line that is no rule: its number, its text and what was expected.
     """
+    check_limit("rules: the text", len(text), RULES_CHARACTERS, "characters", "write fewer rules")
     operator = "|".join(map(re.escape, operators))
     for number, commented in enumerate(text.splitlines(), 1):
         line = Line(commented.partition("#")[0].strip(), number, forms)

@@ -53,10 +53,12 @@ class Model:
 
     @property
     def place(self) -> Path:
+        """The folder as a path."""
         return Path(self.folder).expanduser()
 
     @property
     def is_flat(self) -> bool:
+        """Whether it is a set of the demonstration family rather than a diffusers folder."""
         return self.folder == DEMO or (self.place / "family.json").is_file()
 
     @property

@@ -36,6 +36,7 @@ class Worker:
         """Answered once the model is loaded."""
 
     def attempt(self, row: Row) -> Outcome:
+        """Make one row on this worker's device."""
         return self.synthesiser.attempt(row)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..result_folder import RESULT
+from ..text_files import read_json
 from .comfy_client import Client, Refused, Unreachable
 from .plan import Row
 from .running import Outcome
@@ -43,17 +44,15 @@ class Workflow:
     def __init__(self, path: str | Path):
         path = Path(path)
         try:
-            prompt = json.loads(path.read_text(encoding="utf-8"))
+            prompt = read_json(path, f"batch: {path}")
         except FileNotFoundError as error:
             raise FileNotFoundError(f"batch: no workflow {path.absolute()}") from error
-        except ValueError as error:
-            raise ValueError(f"batch: {path} is not a JSON file: {error}") from error
         if isinstance(prompt, dict) and "nodes" in prompt:
             raise ValueError(
                 f"batch: {path} is a workflow as the page saves it; export it with Workflow > Export (API)"
             )
         nodes = prompt.values() if isinstance(prompt, dict) else ()
-        if not nodes or not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
+        if not nodes or not all(map(_is_node, nodes)):
             raise ValueError(f"batch: {path} is no prompt in ComfyUI's API format")
         self.prompt: dict[str, Any] = prompt
         self.titles: dict[str, list[str]] = {}
@@ -149,6 +148,7 @@ class ServerPool:
         return through
 
     def close(self) -> None:
+        """Let the rows under way end and take no more."""
         self._threads.shutdown(cancel_futures=True)
 
     def _attempt(self, client: Client, row: Row) -> Outcome:
@@ -161,3 +161,8 @@ class ServerPool:
             return Outcome(seconds=time.perf_counter() - start, message=str(error))
         told = {"server": client.url}
         return Outcome({RESULT: picture}, time.perf_counter() - start, told=told)
+
+
+def _is_node(value: Any) -> bool:
+    kinds = {"class_type": str, "inputs": dict, "_meta": dict}
+    return isinstance(value, dict) and all(isinstance(({"_meta": {}} | value).get(k), t) for k, t in kinds.items())

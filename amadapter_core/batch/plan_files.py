@@ -17,8 +17,10 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
+from ..limits import PLAN_ROWS, TEXT_BYTES, TooLarge, check_limit
 from ..pairing import file_names
 from ..result_folder import check_name
+from ..text_files import read_json, read_yaml
 from ..training.settings import build
 from ..whole_files import write_whole
 from .plan import Plan, Row, Settings
@@ -26,6 +28,7 @@ from .plan import Plan, Row, Settings
 FORMAT = "am_adapter.plan.1"
 ENDINGS = (".json", ".yaml", ".yml", ".parquet")
 
+_DIVIDE = "divide the plan into several"
 _OF_ROW = {f.name for f in fields(Row)} - {"settings"}
 _FILES = ("exemplar_labels", "target_labels")
 
@@ -44,7 +47,8 @@ def read_plan(path: str | Path) -> Plan:
         content = {"rows": content}
     if not isinstance(content, dict) or not isinstance(content.get("rows"), list) or not content["rows"]:
         raise ValueError(f"batch: {path} holds no rows; expected {{'settings': ..., 'rows': [...]}}")
-    if foreign := sorted(set(content) - {"format", "root", "settings", "rows"}):
+    check_limit(f"batch: {path}", len(content["rows"]), PLAN_ROWS, "rows", _DIVIDE)
+    if foreign := sorted(set(map(str, content)) - {"format", "root", "settings", "rows"}):
         raise ValueError(f"batch: {path} has {', '.join(foreign)}; a plan has settings, rows and root")
     common = _nested(_mapping(content.get("settings") or {}, f"batch: {path}: settings"))
     build(Settings, common, f"batch: {path}: settings")
@@ -171,16 +175,31 @@ def _load(path: Path) -> Any:
     if path.suffix not in ENDINGS:
         raise ValueError(f"batch: {path} is no plan; expected a file that ends in {', '.join(ENDINGS)}")
     if path.suffix == ".parquet":
-        return [dict(row) for row in _parquet(path).read_table(path).to_pylist()]
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".json":
-            return json.loads(text)
-        import yaml
+        return _parquet_rows(path)
+    return (read_json if path.suffix == ".json" else read_yaml)(path, f"batch: {path}")
 
-        return yaml.safe_load(text)
-    except Exception as error:  # yaml's are of their own kind
-        raise ValueError(f"batch: {path} cannot be read as {path.suffix[1:]}: {error}") from error
+
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a Parquet file, whose few bytes can unfold to any size."""
+    parquet = _parquet(path)
+    where, rows, size = f"batch: {path}", [], 0
+    check_limit(where, path.stat().st_size, TEXT_BYTES, "bytes", _DIVIDE)
+    try:
+        with parquet.ParquetFile(path) as file:
+            groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+            check_limit(where, sum(group.num_rows for group in groups), PLAN_ROWS, "rows", _DIVIDE)
+            check_limit(where, sum(group.total_byte_size for group in groups), TEXT_BYTES, "bytes", _DIVIDE)
+            for batch in file.iter_batches(batch_size=256):
+                found = batch.to_pylist()
+                # Not the batch's own size: what stands in a dictionary counts there once.
+                size += sum(len(str(value)) for row in found for value in row.values())
+                check_limit(where, size, TEXT_BYTES, "characters or more", _DIVIDE)
+                rows += found
+    except (TooLarge, MemoryError):
+        raise
+    except Exception as error:  # pyarrow's are of many kinds
+        raise ValueError(f"{where} cannot be read as parquet: {error}") from error
+    return rows
 
 
 def _parquet(path: Path) -> Any:

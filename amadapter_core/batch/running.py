@@ -70,6 +70,7 @@ class Summary:
 
     @property
     def per_minute(self) -> float:
+        """Pictures made in a minute."""
         return 60 * self.done / self.seconds if self.seconds else 0.0
 
 

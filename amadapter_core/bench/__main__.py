@@ -23,6 +23,7 @@ PARTS = ("attention", "gather", "step")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command and print its figures; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m amadapter_core.bench", description=__doc__)
     parser.add_argument("--host", choices=["comfy", "diffusers"], default="diffusers", help="which host runs the step")
     parser.add_argument("--only", choices=PARTS, help="one part alone")

@@ -6,6 +6,9 @@ from os import PathLike
 
 AnyPath = str | PathLike[str]
 
+_LONGEST = 2000
+"""Characters of a message, which torch's lists of wrong shapes would exceed by far."""
+
 
 class CheckpointError(ValueError):
     """A weights file cannot be used: which file, what it is, what was expected, what told, what to do.
@@ -42,6 +45,8 @@ def fault(
         parts.append(action)
     # Keys come from files of any origin: no line breaks, no control characters for a terminal.
     text = " ".join(". ".join(parts).split())
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} ..."
     error = CheckpointError("".join(char if char.isprintable() else "?" for char in text) + ".")
     error.finding = found
     return error

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
+import mmap
 import pickle
 import pickletools
 import re
+import struct
 import zipfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,15 +23,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..limits import HEADER_BYTES, PICKLE_BYTES, TENSORS
 from .errors import CheckpointError, fault
 
 logger = logging.getLogger(__name__)
 
-# The bound of the safetensors library itself; more is an attack or another format.
-_MAX_HEADER = 100_000_000
-# Far above any network; an aliased nest of dicts in a pickle could otherwise unfold without end.
-_MAX_ENTRIES = 200_000
 _MAX_DEPTH = 4
+
+# The one thing that torch's restricted unpickler calls and that fills memory by a number: bytearray(1 << 36).
+_ROOM = re.compile(rb"c(?:builtins|__builtin__)\nbytearray\n")
 
 # Older checkpoints of Lightning name this class among their entries; one without content stands for it.
 _LIGHTNING = type("ModelCheckpoint", (), {"__module__": "pytorch_lightning.callbacks.model_checkpoint"})
@@ -76,7 +78,7 @@ def open_file(path: Path) -> Source:
     if not head:
         raise fault(path, "is empty (0 bytes)", expected="a weights file", action="Download or save it again")
     length = int.from_bytes(head[:8], "little")
-    if head[8:9] == b"{" and length <= _MAX_HEADER:
+    if head[8:9] == b"{" and length <= HEADER_BYTES:
         return _open_safetensors(path, size, length)
     if head.startswith(b"PK\x03\x04"):
         return _open_zip(path, size)
@@ -87,7 +89,7 @@ def open_file(path: Path) -> Source:
         raise fault(
             path,
             f"declares a safetensors header of {length} bytes",
-            expected=f"at most {_MAX_HEADER}",
+            expected=f"at most {HEADER_BYTES}",
             evidence=f"the file has {size} bytes",
             action="It is damaged or made to exhaust memory: do not use it",
         )
@@ -156,7 +158,8 @@ def _open_zip(path: Path, size: int) -> Source:
             action="Download or copy it again",
         ) from None
     names = [entry.filename for entry in entries]
-    if not any(name.endswith("/data.pkl") or name == "data.pkl" for name in names):
+    programs = [entry for entry in entries if entry.filename.endswith("data.pkl")]
+    if not programs:
         raise fault(
             path,
             "is a zip archive, but not one of torch",
@@ -180,11 +183,24 @@ def _open_zip(path: Path, size: int) -> Source:
             evidence=f"{packed.filename}: {packed.compress_size} bytes unfold to {packed.file_size}",
             action="Save the weights as safetensors",
         )
+    if unequal := next((entry for entry in entries if entry.compress_size != entry.file_size), None):
+        raise fault(
+            path,
+            "is a damaged zip archive",
+            expected="stored entries as torch.save writes",
+            evidence=f"{unequal.filename}: {unequal.compress_size} bytes stand for {unequal.file_size}",
+            action="Download or copy it again",
+        )
+    if len(programs) > 1 or programs[0].file_size > PICKLE_BYTES:
+        told = ", ".join(f"{entry.filename} of {entry.file_size} bytes" for entry in programs[:3])
+        raise fault(path, f"holds {told}", expected=f"one pickle of at most {PICKLE_BYTES} bytes")
     return _open_pickle(path, "torch zip", size)
 
 
 def _open_pickle(path: Path, file_format: str, size: int) -> Source:
     zipped = file_format == "torch zip"
+    if _ROOM.search(_pickle_bytes(path, size)):
+        raise _refused(path, ["bytearray"])
     tensors, ignored = _flatten(path, _unpickle(path, map_location="meta"))
     for key, tensor in tensors.items():
         # A stride of 0 makes a huge tensor of one stored number.
@@ -225,20 +241,24 @@ def _unpickle(path: Path, **options: Any) -> Any:
         reason = str(error)
     # torch's own message recommends weights_only=False, so it is not passed on, nor chained.
     if refused := _refused_globals(path, reason):
-        raise fault(
-            path,
-            f"is a pickle that asks for {', '.join(refused)}",
-            expected="tensors and plain containers only",
-            evidence="torch's restricted unpickler refused it, so nothing in the file was executed",
-            action="Do not trust the file unless you made it; use a .safetensors version, or have its "
-            "owner save the bare state_dict() as safetensors",
-        )
+        raise _refused(path, refused)
     raise fault(
         path,
         "is a pickle that torch cannot read as weights",
         expected="a state dict saved by torch.save",
         evidence="nothing in the file was executed",
         action="It is damaged or no torch file: download it again, or use a .safetensors version",
+    )
+
+
+def _refused(path: Path, names: Sequence[str]) -> CheckpointError:
+    return fault(
+        path,
+        f"is a pickle that asks for {', '.join(names)}",
+        expected="tensors and plain containers only",
+        evidence="torch's restricted unpickler refused it, so nothing in the file was executed",
+        action="Do not trust the file unless you made it; use a .safetensors version, or have its "
+        "owner save the bare state_dict() as safetensors",
     )
 
 
@@ -262,14 +282,17 @@ def _refused_globals(path: Path, reason: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if not name.startswith(harmless)][:5]
 
 
-def _pickle_bytes(path: Path, limit: int = 1 << 22) -> bytes:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
-            with archive.open(name) as file:
-                return file.read(limit)
+def _pickle_bytes(path: Path, limit: int = 1 << 22) -> bytes | mmap.mmap:
+    """The pickle of a torch file, as torch finds it: whatever its checksum says."""
     with path.open("rb") as file:
-        return file.read(limit)
+        if file.read(4) != b"PK\x03\x04":
+            return mmap.mmap(file.fileno(), min(limit, path.stat().st_size), access=mmap.ACCESS_READ)
+        with zipfile.ZipFile(file) as archive:
+            entry = next(entry for entry in archive.infolist() if entry.filename.endswith("data.pkl"))
+        file.seek(entry.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4).ljust(4, b"\0"))
+        file.seek(name + extra, 1)
+        return file.read(min(limit, entry.compress_size))
 
 
 def _flatten(path: Path, loaded: Any) -> tuple[dict[str, Tensor], int]:
@@ -286,8 +309,9 @@ def _flatten(path: Path, loaded: Any) -> tuple[dict[str, Tensor], int]:
         prefix, mapping, depth = pending.pop()
         for name, value in mapping.items():
             seen += 1
-            if seen > _MAX_ENTRIES:
-                raise fault(path, f"has more than {_MAX_ENTRIES} entries", expected="a state dict")
+            # An aliased nest of dicts could otherwise unfold without end.
+            if seen > TENSORS:
+                raise fault(path, f"has more than {TENSORS} entries", expected="a state dict")
             key = f"{prefix}{name}"
             if isinstance(value, Tensor):
                 if value.layout is not torch.strided or value.is_quantized:

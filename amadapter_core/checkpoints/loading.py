@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from .errors import AnyPath, CheckpointError, fault
-from .kinds import UNETS, Kind, expected_keys
+from .kinds import UNETS, Kind
 from .reading import BY_BLOCK, Checkpoint, read_as
+from .recognition import expected_keys
 
 if TYPE_CHECKING:
     from ..controlnext import ControlNeXt

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from .errors import AnyPath, CheckpointError, fault
 from .formats import Source, open_file
-from .kinds import OURS, UNETS, Kind, recognise, section, summarise
+from .kinds import OURS, UNETS, Kind
+from .recognition import recognise, section, summarise
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .errors import AnyPath, fault
-from .kinds import OURS, Kind, recognise, section
+from .kinds import OURS, Kind
 from .loading import check_complete
 from .reading import BY_BLOCK, FORMAT, VARIANTS, check_finite, inspect, read, wrong_kind
+from .recognition import recognise, section
 
 
 def save(

@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..text_files import read_text
 from .finding import files_in, pictures_in
 from .layouts import Found, Layout
 
@@ -20,6 +21,7 @@ class Faces(Layout):
     """Pictures are 12.jpg, masks NN/00012_hair.png, or 12.png where they were put together; the split is by number."""
 
     def find(self, root: Path, split: str | None) -> Found:
+        """Pair the pictures with the masks of their parts; without a split, all of them."""
         pictures, masks = self.folders(root, split)
         wanted = None if split is None else _split_of(root, split)
         faces = {path.stem: path for path in pictures_in(pictures)}
@@ -28,9 +30,9 @@ class Faces(Layout):
         parts = defaultdict(list)
         for place in files_in(masks, (".png",)):
             number = os.path.basename(place).partition("_")[0].removesuffix(".png")
-            if number.isdigit():
+            if number.isdecimal():
                 parts[int(number)].append(masks / place)
-        numbered = sorted((int(name), name) for name in faces if name.isdigit())
+        numbered = sorted((int(name), name) for name in faces if name.isdecimal())
         return [
             (name, faces[name], tuple(parts.get(number, ())))
             for number, name in numbered
@@ -47,10 +49,10 @@ def _split_of(root: Path, split: str) -> set[int]:
         raise FileNotFoundError(
             f"data set: no file {path.absolute()}; it comes with CelebAMask-HQ and says which faces are of {split!r}"
         )
-    rows = [line.split()[:2] for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = [line.split()[:2] for line in read_text(path, f"data set: {path}").splitlines()]
     found = {"train": set(), "val": set(), "test": set()}
     for row in rows:
-        if len(row) == 2 and row[0].isdigit() and row[1].isdigit():
+        if len(row) == 2 and row[0].isdecimal() and row[1].isdecimal():
             number, original = map(int, row)
             name = "train" if original < FIRST_OF_VALIDATION else "val" if original < FIRST_OF_TEST else "test"
             found[name].add(number)

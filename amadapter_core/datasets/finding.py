@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..text_files import read_json
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 MAPS = (".png", ".bmp", ".webp")
@@ -61,10 +62,7 @@ def captions_in(root: Path) -> dict[str, str]:
     path = root / "captions.json"
     if not path.is_file():
         return {}
-    try:
-        captions = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"data set: {path} is not a JSON file: {error}") from error
+    captions = read_json(path, f"data set: {path}")
     if not isinstance(captions, dict) or not all(isinstance(text, str) for text in captions.values()):
         raise ValueError(f"data set: {path} should map names of pictures, without their ending, to prompts")
     return captions

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..text_files import read_text
 from .finding import maps_in, pictures_in, stem
 from .reading import Ids, Reader
 
@@ -87,5 +88,5 @@ class Layout:
         path = root / f"{self.split_names.get(split, split)}.txt"
         if not path.is_file():
             raise FileNotFoundError(f"data set: no file {path.absolute()}; it should list the pictures of the split")
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, f"data set: {path}").splitlines()
         return {stem(line.split()[0]).rpartition("/")[2] for line in lines if line.strip()}

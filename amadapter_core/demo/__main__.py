@@ -24,6 +24,7 @@ OUT = Path("demo_output")
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run a command and print its result as JSON; return the exit status."""
     args = _parser().parse_args(arguments)
     try:
         print(json.dumps(args.run(args)))

@@ -7,12 +7,12 @@ strengths chosen on validation scenes.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..text_files import read_json
 from .words import FILE as TOKENIZER
 
 SHIPPED = Path(__file__).with_name("weights")
@@ -58,7 +58,7 @@ class Files:
     @cached_property
     def description(self) -> dict[str, Any]:
         """What `family.json` says."""
-        return json.loads((self.folder / DESCRIPTION).read_text(encoding="utf-8"))
+        return _described(self.folder / DESCRIPTION)
 
     def path(self, name: str) -> Path:
         """The file of a network.
@@ -80,3 +80,11 @@ class Files:
         """What tells changed files from those that were loaded."""
         states = (path.stat() for path in sorted(self.folder.iterdir()) if path.is_file())
         return ":".join(f"{state.st_mtime_ns}-{state.st_size}" for state in states)
+
+
+def _described(path: Path) -> dict[str, Any]:
+    described = read_json(path)
+    parts = ("unet", "vae", "text_encoder", "scheduler")
+    if not isinstance(described, dict) or not all(isinstance(described.get(part), dict) for part in parts):
+        raise ValueError(f"{path} does not describe the demonstration: expected {', '.join(parts)}. {_REMEDY}")
+    return described

@@ -1,4 +1,6 @@
-"""The input pictures of the demonstration's example workflows: held-out scenes, their label maps, masks of cars."""
+"""The input pictures of the demonstration's example workflows: held-out scenes, their label maps, masks of cars and
+windows, and a folder of streets to find exemplars in.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +29,9 @@ MASKED = ("exemplar_day", "target_avenue")
 ADDED = {"car": 14, "vegetation": 18}
 """What the edit paints into the avenue's map: the largest thing of a class of another layout."""
 EDITED = "target_avenue_edited"
+STREETS = "streets"
+COUNT = 8
+"""Pairs in the folder of streets; each has a layout and an appearance of its own."""
 
 
 def write_inputs(folder: Path, size: tuple[int, int]) -> list[str]:
@@ -36,6 +41,7 @@ def write_inputs(folder: Path, size: tuple[int, int]) -> list[str]:
     :return: the names of the files.
     """
     from ..scenes import scene
+    from ..scenes.materials import Material
 
     palette = Palette.load("cityscapes19")
     scenes = {name: scene(FIRST + layout, FIRST + look, size) for name, (layout, look) in (EXEMPLARS | TARGETS).items()}
@@ -51,9 +57,16 @@ def write_inputs(folder: Path, size: tuple[int, int]) -> list[str]:
         cars = sorted(_largest(scenes[name], palette.id_of("car"), 2), key=lambda mask: np.nonzero(mask)[1].mean())
         for side, mask in zip(("left", "right"), cars, strict=True):
             pictures[f"{name}_{side}_car"] = Image.fromarray(mask).convert("RGB")
-    folder.mkdir(parents=True, exist_ok=True)
+        windows = [Material[part] for part in ("WINDOW_0", "WINDOW_1", "SHOPFRONT_0", "SHOPFRONT_1", "CAR_WINDOW")]
+        pictures[f"{name}_windows"] = Image.fromarray(np.isin(scenes[name].materials, windows)).convert("RGB")
+    for number in range(COUNT):
+        street = scene(FIRST + 20 + number, FIRST + 20 + number, size)
+        pictures[f"{STREETS}/images/street_{number}"] = Image.fromarray(street.image)
+        pictures[f"{STREETS}/labels/street_{number}"] = _picture(street.ids, palette)
     for name, picture in pictures.items():
-        picture.save(folder / f"{PREFIX}{name}.png", optimize=True)
+        path = folder / f"{PREFIX}{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, optimize=True)
     return sorted(f"{PREFIX}{name}.png" for name in pictures)
 
 

@@ -28,10 +28,12 @@ class Row:
 
     @property
     def strength(self) -> float:
+        """What the exemplar's keys count by: e to the power of `log_strength`."""
         return math.exp(self.log_strength)
 
     @property
     def title(self) -> str:
+        """The name, with the constant where there is one."""
         return f"{self.name} = {self.log_strength:g}" if self.boosted else self.name
 
 

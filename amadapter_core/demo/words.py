@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..whole_files import write_whole
+
 START, END, UNKNOWN = SPECIALS = ("<start>", "<end>", "<unknown>")
 LENGTH = 16
 """Tokens of a prompt, start and end included; as in Stable Diffusion, the end token fills what is left."""
@@ -61,7 +63,7 @@ def write_tokenizer(folder: Path, words: Iterable[str]) -> None:
         "decoder": None,
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": UNKNOWN},
     }
-    Path(folder, FILE).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    write_whole(Path(folder, FILE), json.dumps(description, indent=1).encode())
 
 
 def read_tokenizer(folder: str | Path, **_: Any) -> Any:

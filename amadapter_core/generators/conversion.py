@@ -63,6 +63,6 @@ def size_of(text: str) -> tuple[int, int]:
     :raises ValueError: when it is not of that form.
     """
     height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdecimal() and width.isdecimal()):
         raise ValueError(f"AM-Adapter: the size {text!r} is not of the form HxW; write height and width, e.g. 256x512")
     return int(height), int(width)

@@ -18,6 +18,7 @@ def normal(shape: Sequence[int], *place: int) -> Tensor:
     """Standard normal fp32 noise on the CPU.
 
     :param place: seeds and indices; each tuple of whole numbers has noise of its own.
+    :return: of the given shape.
     """
     digest = hashlib.sha256(repr(tuple(int(number) for number in place)).encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)

@@ -1,4 +1,4 @@
-"""Label maps as these generators take them: one channel per class, nearest resizing, one code per class at each pixel.
+"""Label maps and pictures as these generators take them: one channel and one code per class, resized as published.
 
 Ids here are plain numbers 0..K-1, the channels of the published networks.
 """
@@ -54,6 +54,27 @@ def resize_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
     if x.is_floating_point():
         return F.interpolate(x, size=tuple(size), mode="nearest")
     return F.interpolate(x[:, None].float(), size=tuple(size), mode="nearest")[:, 0].to(x.dtype)
+
+
+def fitted_pictures(images: Tensor, ids: Tensor, size: Sequence[int], device: torch.device, title: str) -> Tensor:
+    """Pictures whose styles are asked for, brought to the size of the model.
+
+    :param images: [B, 3, H, W] in 0..1.
+    :param ids: [B, ...] the label maps that belong to them.
+    :param size: (h, w).
+    :param title: who asks, for messages.
+    :return: [B, 3, h, w] fp32 in 0..1, on the device.
+    :raises ValueError: for another form, or another number than there are label maps.
+    """
+    if images.ndim != 4 or images.shape[1] != 3 or images.shape[0] != ids.shape[0]:
+        raise ValueError(
+            f"{title}: expected as many pictures [B, 3, H, W] as label maps [B, H, W], got {list(images.shape)} and "
+            f"{list(ids.shape)}"
+        )
+    images = images.to(device, torch.float32)
+    if images.shape[-2:] == tuple(size):
+        return images
+    return F.interpolate(images, tuple(size), mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
 
 
 def gather_codes(codes: Tensor, ids: Tensor) -> Tensor:

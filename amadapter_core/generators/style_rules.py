@@ -21,6 +21,7 @@ from ..rule_lines import EVERY_OTHER, Line, lines_of
 from .styles import StyleCodes, interpolated, merged, restricted, swapped
 
 SHARED, RANDOM = "shared", "random"
+_DIGITS = 18
 FORMS = (
     '"class = A", "class = B", "class = 0.5" (how far from A to B), "class = random", "class @0, 1 = B" (layers), '
     '"shared = B", or the same with *'
@@ -72,7 +73,7 @@ def seeds_by_layer(text: str, layers: int) -> dict[int, int]:
     """
     found = {}
     for line, seed in _seeds(text, '"layer = 7"'):
-        if not (line.target.isdigit() and int(line.target) < layers):
+        if not (_is_number(line.target) and int(line.target) < layers):
             raise line.wrong(f"there is no layer {line.target!r}; there are 0 to {layers - 1}")
         found[int(line.target)] = seed
     return found
@@ -92,7 +93,7 @@ def layers_in(text: str) -> list[int]:
     :raises ValueError: for anything else.
     """
     names = names_in(text)
-    if not all(name.isdigit() for name in names):
+    if not all(map(_is_number, names)):
         raise ValueError(f'layers is {text!r}, expected numbers separated by commas, such as "0, 1"')
     return [int(name) for name in names]
 
@@ -130,14 +131,19 @@ def _value(line: Line) -> str | float:
 
 def _seeds(text: str, form: str) -> Iterator[tuple[Line, int]]:
     for line in lines_of(text, ["="], f"lines such as {form}", ()):
-        if not line.value.isdigit():
-            raise line.wrong(f"{line.value!r} is no seed, a whole number of 0 or more")
+        if not _is_number(line.value):
+            raise line.wrong(f"{line.value!r} is no seed, a whole number of 0 or more and at most {_DIGITS} digits")
         yield line, int(line.value)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a whole number that fits 64 bits; "²" is a digit, too, and none."""
+    return text.isdecimal() and len(text) <= _DIGITS
 
 
 def _class_of(name: str, palette: Palette | None, wrong: Callable[[str], ValueError]) -> int:
     if palette is None:
-        if not name.isdigit():
+        if not _is_number(name):
             raise wrong(f"the names of the classes are not known here, so {name!r} cannot be found; write ids")
         return int(name)
     try:

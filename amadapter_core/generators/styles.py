@@ -174,7 +174,7 @@ def load_styles(path: AnyPath) -> StyleCodes:
     try:
         codes = {int(name.removeprefix("class.")): code for name, code in tensors.items()}
         return StyleCodes(System(metadata[_SYSTEM]), codes, shared)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise CheckpointError(f"AM-Adapter: {source.path} is damaged: {error}") from error
 
 

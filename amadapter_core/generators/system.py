@@ -29,6 +29,7 @@ class System(str, Enum):
 
     @property
     def title(self) -> str:
+        """The name as its authors write it."""
         return {"clvae": "clVAE", "ipose": "iPOSE", "scadm": "SCA-DM"}[self.value]
 
 

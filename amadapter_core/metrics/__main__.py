@@ -30,6 +30,7 @@ Extra = Callable[[Tensor, Tensor, str], float]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and print its result as JSON; return the exit status."""
     parser = _parser()
     args = parser.parse_args(arguments)
     if "lpips" in args.quality and args.reference_labels is not None:

@@ -60,10 +60,12 @@ class Appearance:
 
     @property
     def distribution(self) -> float:
+        """Mean over classes."""
         return _mean([c.distribution for c in self.classes.values()])
 
     @property
     def texture(self) -> float:
+        """Mean over classes."""
         return _mean([c.texture for c in self.classes.values()])
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ImageOps
 from torch import Tensor
+
+from ..picture_files import open_picture
 
 PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 TEXTS = (".txt",)
@@ -61,10 +63,9 @@ def read_picture(path: Path) -> Tensor:
     :raises ValueError: not a picture.
     """
     try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"metrics: {path} is no picture that can be read: {error}") from error
+        picture = ImageOps.exif_transpose(open_picture(path)).convert("RGB")
+    except ValueError as error:
+        raise ValueError(f"metrics: {error}") from error
     return torch.from_numpy(np.array(picture)).movedim(-1, 0)[None].float() / 255
 
 

@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..checkpoints.formats import open_file
+
 INCEPTION = (
     "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 )
@@ -50,7 +52,7 @@ def inception(weights: str | Path | None = None) -> nn.Module:
     if not path.is_file():
         raise _missing("inception", path, INCEPTION)
     # Their loader unpickles; what this one accepts runs no code there either.
-    torch.load(path, weights_only=True, map_location="cpu")
+    open_file(path)
     return fid_module.NoTrainInceptionV3(
         name="inception-v3-compat", features_list=["2048"], feature_extractor_weights_path=str(path)
     )
@@ -83,7 +85,8 @@ def kid(images: Pictures, references: Pictures, network: nn.Module, *, seed: int
 def lpips(images: Tensor, references: Tensor, net: str = "alex", device: torch.device | str = "cpu") -> list[float]:
     """Learned perceptual distance of pictures in pairs (arXiv 1801.03924). Lower is better, 0 for equal pictures.
 
-    :param references: the ground truth of each picture, of the same size.
+    :param images: [B, 3, H, W] in 0..1.
+    :param references: the ground truth of each, alike.
     :param net: "alex", "vgg" or "squeeze".
     :return: one per pair.
     """
@@ -105,7 +108,10 @@ class Clip:
         self._model, self._processor = _pretrained("Clip", "CLIPModel", "AutoProcessor", model, device)
 
     def score(self, images: Tensor, prompts: Sequence[str]) -> list[float]:
-        """100 times the cosine of picture and prompt, not below 0, one per picture (CLIPScore, arXiv 2104.08718)."""
+        """100 times the cosine of picture and prompt, not below 0, one per picture (CLIPScore, arXiv 2104.08718).
+
+        :param images: [B, 3, H, W] in 0..1.
+        """
         if len(prompts) != len(images):
             raise ValueError(f"Clip.score: {len(prompts)} prompts for {len(images)} pictures; give one each")
         tokens = self._processor(text=list(prompts), return_tensors="pt", padding=True, truncation=True)
@@ -114,7 +120,7 @@ class Clip:
         return [100 * max(0.0, cosine) for cosine in _cosines(self._embed(images), text)]
 
     def similarity(self, images: Tensor, references: Tensor) -> list[float]:
-        """Cosine of each picture and its reference, of any size: -1..1, higher is better."""
+        """Cosine of each picture and its reference, [B, 3, H, W] in 0..1 of any size: -1..1, higher is better."""
         _check_number("Clip.similarity", images, references)
         return _cosines(self._embed(images), self._embed(references))
 
@@ -134,7 +140,7 @@ class Dino:
         self._model, self._processor = _pretrained("Dino", "AutoModel", "AutoImageProcessor", model, device)
 
     def similarity(self, images: Tensor, references: Tensor) -> list[float]:
-        """Cosine of each picture and its reference, of any size: -1..1, higher is better."""
+        """Cosine of each picture and its reference, [B, 3, H, W] in 0..1 of any size: -1..1, higher is better."""
         _check_number("Dino.similarity", images, references)
         return _cosines(self._embed(images), self._embed(references))
 

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, save_tensors
+from ..checkpoints.formats import open_file
+from ..checkpoints.reading import check_finite
 from ..network import Network
 from ..palettes import Palette
+from ..text_files import parse_json
 
 LEVELS = 4
 """Sizes at which the network works: whole, halves, quarters, eighths."""
@@ -46,6 +48,9 @@ class Residual(nn.Module):
         self.norm2 = nn.GroupNorm(_GROUPS, channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """:param x: [B, C, H, W].
+        :return: the same shape.
+        """
         h = F.relu(self.norm1(self.conv1(x)))
         return F.relu(x + self.norm2(self.conv2(h)))
 
@@ -95,8 +100,10 @@ class Segmenter(Network):
         classes = {k: str(k) for k in range(logits)} if classes is None else classes
         if len(classes) != logits:
             raise ValueError(f"Segmenter: {len(classes)} classes are named, the weights have {logits} logits")
-        net = cls(classes, width=state_dict["stem.weight"].shape[0])
-        net.load_state_dict(dict(state_dict), strict=True)
+        with torch.device("meta"):  # a file of a few wide tensors would fill memory before the others are missed
+            net = cls(classes, width=state_dict["stem.weight"].shape[0])
+        own = {name: tensor.to(torch.float32, copy=True) for name, tensor in state_dict.items()}
+        net.load_state_dict(own, strict=True, assign=True)
         return net
 
     def forward(self, images: Tensor) -> Tensor:
@@ -167,21 +174,21 @@ class Segmenter(Network):
         path = Path(path).expanduser()
         if not path.is_file():
             raise FileNotFoundError(f"Segmenter.load: no file {path.absolute()}; give the .safetensors of a segmenter")
-        try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                # The header tells; the weights of some other, large model are not read for nothing.
-                keys = file.keys() if metadata.get(_KIND) == "segmenter" else ()
-                state_dict = {key: file.get_tensor(key) for key in keys}
-        except SafetensorError as error:
-            raise CheckpointError(f"Segmenter.load: {path} is not a safetensors file: {error}") from error
-        if not state_dict or _CLASSES not in metadata:
+        source = open_file(path)
+        metadata = source.metadata
+        # The header tells; the weights of some other, large model are not read for nothing.
+        if metadata.get(_KIND) != "segmenter" or _CLASSES not in metadata:
             raise CheckpointError(
                 f"Segmenter.load: {path} is no segmenter of this pack: its metadata lack {_KIND} = segmenter with "
                 f"{_CLASSES}; Segmenter.save writes such files"
             )
-        classes = {int(label): name for label, name in json.loads(metadata[_CLASSES]).items()}
-        return cls.from_state_dict(state_dict, classes).to(dtype).requires_grad_(False).eval()
+        state_dict = source.fetch(source.tensors)
+        check_finite(path, state_dict, "The training diverged or the file is damaged: use another one")
+        try:
+            classes = {int(label): str(name) for label, name in parse_json(metadata[_CLASSES], _CLASSES).items()}
+            return cls.from_state_dict(state_dict, classes).to(dtype).requires_grad_(False).eval()
+        except (ValueError, AttributeError, KeyError, RuntimeError) as error:
+            raise CheckpointError(f"Segmenter.load: {path} is damaged: {error}") from error
 
 
 def _double(x: Tensor) -> Tensor:

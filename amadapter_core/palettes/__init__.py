@@ -19,7 +19,6 @@ A palette is a JSON file. The built-in ones lie beside this module; a user's fil
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..limits import CLASSES, check_limit
+from ..text_files import read_json
+
 logger = logging.getLogger(__name__)
 
 Colour = tuple[int, int, int]
@@ -39,6 +41,7 @@ BLACK: Colour = (0, 0, 0)
 
 _FOLDER = Path(__file__).parent
 _FIELDS = ("name", "title", "source", "ignore", "ignore_colour", "notes", "classes")
+_FEWER = "leave out what is not used"
 _CLASS_FIELDS = ("id", "name", "colour")
 
 
@@ -83,6 +86,7 @@ class Palette:
                 f"{where}: expected as many names as ids and colours and at least one, "
                 f"got {len(names)} names, {len(ids)} ids, {len(colours)} colours"
             )
+        check_limit(where, len(names), CLASSES, "classes", _FEWER)
         colours = tuple(_colour(c, f"{where}: colours[{row}]") for row, c in enumerate(colours))
         for row, name in enumerate(names):
             if not isinstance(name, str) or not name.strip():
@@ -166,6 +170,7 @@ class Palette:
             raise ValueError(
                 f"{where}: classes: expected a non-empty list of {{id, name, colour}}, got {_kind(classes)}"
             )
+        check_limit(where, len(classes), CLASSES, "classes", _FEWER)
         numbered = sum(isinstance(c, Mapping) and "id" in c for c in classes)
         names: list[str] = []
         ids: list[int] = []
@@ -290,10 +295,7 @@ def _load_builtin(name: str) -> Palette:
 
 def _read(path: Path) -> Palette:
     where = f"Palette.load: {path}"
-    try:
-        table = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{where}: not a JSON file: {error}") from error
+    table = read_json(path, where)
     if isinstance(table, dict) and not table.get("name"):
         table["name"] = path.stem
     return Palette.from_dict(table, where)
@@ -310,6 +312,8 @@ def _integer(value: Any, where: str) -> int:
     # bool is an int in Python; a JSON true is no id
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{where}: expected an integer, got {value!r}")
+    if not -(1 << 31) <= value < 1 << 31:
+        raise ValueError(f"{where}: expected an integer of 32 bits, got {value}")
     return value
 
 

@@ -11,6 +11,7 @@ from .report import Report, check_folder
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Check the folders, print a line for each and all as JSON; return 1 where one is beyond its tolerance."""
     parser = argparse.ArgumentParser(prog="python -m amadapter_core.parity", description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR", help="golden folders")
     reports = []

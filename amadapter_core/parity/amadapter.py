@@ -23,6 +23,7 @@ _MATCHER = "matcher_weights.safetensors"
 
 
 def controlnext(folder: Path, file: str) -> Iterator[Check]:
+    """Compare features at the recorded timesteps, and the injection."""
     net = ControlNeXt.from_state_dict(tensors(folder / _WEIGHTS))
     io = tensors(folder / file)
     colours = io["seg_u8"].float() / 255
@@ -38,6 +39,7 @@ def controlnext(folder: Path, file: str) -> Iterator[Check]:
 
 
 def matcher(folder: Path, file: str) -> Iterator[Check]:
+    """Compare refinements and their maxima, by size of grid and block."""
     weights, io = tensors(folder / _MATCHER), tensors(folder / file)
     by_block, as_published = (Matcher.from_state_dict(weights, by_block=choose) for choose in (True, False))
     for size in (key.removeprefix("corr_") for key in io if key.startswith("corr_")):
@@ -53,6 +55,7 @@ def matcher(folder: Path, file: str) -> Iterator[Check]:
 
 
 def match_attention(folder: Path, file: str) -> Iterator[Check]:
+    """Compare single attention calls with a matcher, grid by grid."""
     io, info = tensors(folder / file), metadata(folder / file)
     weights = tensors(folder / _MATCHER)
     grids = sorted(int(key[1:].split(".")[0]) for key in io if key.endswith(".hidden"))
@@ -119,6 +122,7 @@ def _attention(
 
 
 def block(folder: Path, file: str) -> Iterator[Check]:
+    """Compare whole transformer blocks, by way of diffusers' own."""
     from diffusers.models.attention import BasicTransformerBlock
 
     from ..hosts.diffusers.branches import PublishedStructure
@@ -154,6 +158,7 @@ def block(folder: Path, file: str) -> Iterator[Check]:
 
 
 def run(folder: Path, file: str) -> Iterator[Check]:
+    """Compare runs of both branches through a small UNet, step by step."""
     from diffusers import UNet2DConditionModel
 
     from ..hosts.diffusers.control import LabelControl

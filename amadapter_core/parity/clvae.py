@@ -17,6 +17,7 @@ PICTURES = 1e-4
 
 
 def synthesis(folder: Path, file: str) -> Iterator[Check]:
+    """Compare codes of pictures, and the pictures made of them."""
     io = tensors(folder / file)
     ids, style_ids = (io[name][:, 0].long() for name in ("label", "label_style"))
     model = load(folder / file.replace("io_", "weights_"), size=tuple(ids.shape[-2:]))

@@ -27,6 +27,7 @@ _SUPPORTS = "partnet_io.safetensors"
 
 
 def part_network(folder: Path, file: str) -> Iterator[Check]:
+    """Compare part logits and features."""
     io, network = tensors(folder / file), load_part_network(folder / _PART_NETWORK)
     examples = io["support_labels"][:, io["cat"]].transpose(0, 1)
     logits, features = network(io["shape_in"][:, :1], network.remember(examples))
@@ -37,6 +38,7 @@ def part_network(folder: Path, file: str) -> Iterator[Check]:
 
 
 def synthesis(folder: Path, file: str) -> Iterator[Check]:
+    """Compare the parts of whole scenes, and the pictures made of them."""
     io, network = tensors(folder / file), generator(folder)
     labels = tensors(folder / _SUPPORTS)["support_labels"]
     supports = Supports({category: labels[:, place] for place, category in enumerate(CATEGORIES)})

@@ -51,14 +51,18 @@ class Check:
 
 @dataclass
 class Report:
+    """All checks of one golden folder."""
+
     folder: Path
     checks: list[Check] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
+        """Whether there are checks and all of them hold."""
         return bool(self.checks) and all(check.passed for check in self.checks)
 
     def summary(self) -> dict[str, object]:
+        """The largest errors by file, as JSON values."""
         files: dict[str, dict[str, float | int | bool]] = {}
         for check in self.checks:
             entry = files.setdefault(check.file, {"checks": 0, "max_abs": 0.0, "max_rel": 0.0, "passed": True})
@@ -96,5 +100,6 @@ def tensors(path: Path) -> dict[str, Tensor]:
 
 
 def metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file."""
     with safe_open(path, framework="pt") as file:
         return file.metadata() or {}

@@ -29,6 +29,7 @@ _SWAPPED = (1, 3)
 
 
 def synthesis(folder: Path, file: str) -> Iterator[Check]:
+    """Compare style codes, the autoencoder, and latents after guided steps."""
     io = tensors(folder / file)
     model = _model(folder, tuple(io["image"].shape[-2:]))
     ids, other = io["label"].long(), io["label_ref"].long()

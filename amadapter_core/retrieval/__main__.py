@@ -39,6 +39,7 @@ from .sheets import contact_sheet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and print its result as JSON; return the exit status."""
     args = _parser().parse_args(arguments)
     try:
         result = args.run(args)

@@ -13,9 +13,10 @@ from PIL import Image
 from ..datasets import Pair, PairedFiles, open_data_set
 from ..datasets.reading import Ids
 from ..label_maps import LabelMap, Palette
+from ..picture_files import write_picture
 from ..scenes import PALETTE as SCENES_PALETTE
 from ..scenes import scene
-from ..scenes.folders import save_picture, write_folder
+from ..scenes.folders import write_folder
 from .building import build
 from .finding import Finder, Wishes
 from .index import Index
@@ -146,7 +147,7 @@ def _made(folder: Path, count: int, size: tuple[int, int], progress: Progress) -
         name = f"{seed // 1000:04}/{seed:07}"
         path = folder / f"{name}.png"
         if not path.is_file():
-            save_picture(Image.fromarray(made_labels(seed, size)), path)
+            write_picture(Image.fromarray(made_labels(seed, size)), path)
         pairs.append(Pair(name, path, (path,)))
         progress("made", seed + 1, count)
     return PairedFiles("folder", Palette.load(PALETTE), tuple(pairs), Ids())

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -17,7 +17,9 @@ from torch import Tensor
 from ..checkpoints.saving import save_tensors
 from ..datasets.pairs import Pair, PairedFiles
 from ..datasets.reading import Colours, Ids, Parts, Reader
+from ..limits import HEADER_BYTES, INDEX_BYTES, INDEX_ENTRIES, check_limit
 from ..palettes import Palette
+from ..text_files import parse_json
 from .layouts import GRID, Layouts, grid_type
 
 FORMAT = "am_adapter.index"
@@ -61,10 +63,12 @@ class Index:
 
     @property
     def palette(self) -> Palette:
+        """The class table of its label maps."""
         return self.files.palette
 
     @property
     def names(self) -> list[str]:
+        """The exemplars' names, in the order of the rows."""
         return [pair.name for pair in self.files.pairs]
 
     def settings(self) -> dict[str, Any]:
@@ -142,18 +146,23 @@ class Index:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"exemplar index: no file {path.absolute()}; build it first")
-        content = path.read_bytes()
-        entries = _metadata(content)
+        with path.open("rb") as file:
+            entries = _metadata(file)
+            if entries.get("format") == FORMAT:
+                check_limit(str(path), os.fstat(file.fileno()).st_size, INDEX_BYTES, "bytes", "divide the data set")
+            file.seek(0)
+            content = file.read() if entries.get("format") == FORMAT else b""
         if entries.get("format") != FORMAT:
             raise ValueError(f"exemplar index: {path} is no index of exemplars; build one, or choose another file")
         if entries.get("version") != VERSION:
             raise SpentIndex(
                 f"exemplar index: {path} has version {entries.get('version')!r}, known here is {VERSION}; build it anew"
             )
-        place = path.parent / entries.get("root", ".") if root is None else Path(root).expanduser()
         try:
-            return _index(load_tensors(content), json.loads(entries["settings"]), Path(os.path.normpath(place)))
-        except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
+            place = path.parent / entries.get("root", ".") if root is None else Path(root).expanduser()
+            settings = parse_json(entries["settings"], "settings")
+            return _index(load_tensors(content), settings, Path(os.path.normpath(place)))
+        except (LookupError, TypeError, AttributeError, ValueError, RuntimeError, SafetensorError) as error:
             raise SpentIndex(
                 f"exemplar index: {path} is damaged ({error or type(error).__name__}); build it anew"
             ) from error
@@ -173,7 +182,9 @@ def relative(file: Path, root: Path) -> str:
 def _index(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], root: Path) -> Index:
     palette = Palette.from_dict(settings["palette"])
     pairs = []
-    for name, *places in _unpacked(tensors["files"]):
+    listed = _unpacked(tensors["files"])
+    check_limit("its list of files", len(listed), INDEX_ENTRIES, "entries", "divide the data set")
+    for name, *places in listed:
         picture, *labels = (root / _inside(place) for place in places)
         pairs.append(Pair(str(name), picture, tuple(labels)))
     files = PairedFiles(
@@ -191,6 +202,9 @@ def _index(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], root: Pat
     for name, (dtype, shape) in expected.items():
         if tensors[name].dtype != dtype or tuple(tensors[name].shape) != shape:
             raise ValueError(f"{name} is {list(tensors[name].shape)} of {tensors[name].dtype}, expected {list(shape)}")
+    for name in expected.keys() & {"areas", "embeddings"}:
+        if not bool(tensors[name].isfinite().all()):
+            raise ValueError(f"{name} are not finite")
     if n and not 0 <= int(tensors["grids"].min()) <= int(tensors["grids"].max()) <= k:
         raise ValueError(f"the grids hold classes beyond the {k} of the table")
     return Index(
@@ -205,11 +219,12 @@ def _index(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], root: Pat
     )
 
 
-def _metadata(content: bytes) -> dict[str, str]:
+def _metadata(file: BinaryIO) -> dict[str, str]:
     """What a safetensors file says of itself; nothing where it is none."""
+    length = int.from_bytes(file.read(8), "little")
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    except ValueError:  # no JSON, no text
+        header = json.loads(file.read(length)) if length <= HEADER_BYTES else None
+    except (ValueError, RecursionError):  # no JSON, no text
         return {}
     entries = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     return entries if isinstance(entries, dict) else {}
@@ -236,7 +251,7 @@ def _packed(value: object) -> Tensor:
 
 
 def _unpacked(tensor: Tensor) -> Any:
-    return json.loads(tensor.numpy().tobytes().decode())
+    return parse_json(tensor.numpy().tobytes().decode(), "its list of files")
 
 
 def _reader_to_dict(reader: Reader) -> dict[str, Any]:

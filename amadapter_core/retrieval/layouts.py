@@ -54,6 +54,7 @@ class Layouts:
         """
         k = len(labels.palette)
         rows = _rows(labels)
+        seen = torch.stack([torch.bincount(one.flatten(), minlength=k + 1)[:k] for one in rows])  # [B, K]
         size = tuple(max(side, GRID) for side in rows.shape[1:])
         if size != tuple(rows.shape[1:]):  # each cell needs a pixel
             rows = resize_ids(rows, size)
@@ -65,7 +66,6 @@ class Layouts:
         )[..., :k]  # [B, cells, K]
         most, row = counts.max(-1)
         grids = torch.where(most > 0, row, k).view(-1, GRID, GRID)
-        seen = counts.sum(1)
         areas = seen / seen.sum(1, keepdim=True).clamp(min=1)
         return Layouts(grids.to(grid_type(k)), areas.float())
 

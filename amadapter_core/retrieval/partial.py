@@ -40,4 +40,5 @@ class Partial:
             part.save(self.folder / f"{secrets.token_hex(8)}.safetensors")
 
     def remove(self) -> None:
+        """Delete the folder, once the index is whole."""
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..text_files import read_json
 from ..whole_files import write_whole
 
 
@@ -21,10 +22,7 @@ def read_retrieval(path: str | Path) -> dict[str, list[str]]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"retrieval: no file {path.absolute()}; it should map targets to lists of exemplars")
-    try:
-        return checked(json.loads(path.read_text(encoding="utf-8-sig")), str(path))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"retrieval: {path} is not a JSON file: {error}") from error
+    return checked(read_json(path, f"retrieval: {path}"), str(path))
 
 
 def checked(found: object, where: str) -> dict[str, list[str]]:

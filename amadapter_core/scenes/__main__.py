@@ -12,11 +12,13 @@ import sys
 import time
 from pathlib import Path
 
-from .folders import FORMATS, save_picture, write_folder
+from ..picture_files import write_picture
+from .folders import FORMATS, write_folder
 from .sheet import contact_sheet
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m amadapter_core.scenes", description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, help="where to write; missing folders are made")
     parser.add_argument("--count", type=int, default=100, help="scenes the folder should hold in the end")
@@ -62,7 +64,7 @@ def _folder(args: argparse.Namespace, size: tuple[int, int]) -> dict[str, object
 
 def _sheet(args: argparse.Namespace, size: tuple[int, int]) -> dict[str, object]:
     layouts, appearances = (range(args.seed, args.seed + n) for n in (args.columns, args.rows))
-    save_picture(contact_sheet(layouts, appearances, size), args.sheet)
+    write_picture(contact_sheet(layouts, appearances, size), args.sheet)
     return {"sheet": str(args.sheet), "count": args.rows * args.columns}
 
 

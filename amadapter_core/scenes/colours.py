@@ -29,4 +29,5 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 def scale(colour: Colour, factor: float) -> Colour:
+    """A colour (0..1) times a factor, at most white."""
     return tuple(min(1.0, factor * x) for x in colour)

@@ -24,6 +24,7 @@ class Dice:
         self.unit = np.random.Generator(np.random.PCG64([tag, seed])).random
 
     def between(self, low: float, high: float) -> float:
+        """A number from `low` to `high`, evenly."""
         return low + (high - low) * self.unit()
 
     def below(self, n: int) -> int:
@@ -35,6 +36,7 @@ class Dice:
         return self.unit() < share
 
     def pick(self, values: Sequence[T]) -> T:
+        """One of some values, evenly."""
         return values[self.below(len(values))]
 
     def weighted(self, weights: Mapping[T, float]) -> T:

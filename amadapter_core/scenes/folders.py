@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from ..palettes import Palette
+from ..picture_files import write_picture
+from ..text_files import read_json
 from ..whole_files import write_whole
 from . import PALETTE, Scene, scene
 from .appearance import draw_appearance
@@ -22,8 +23,6 @@ RECORD = "scenes.json"
 CAPTIONS = "captions.json"
 # One appearance in so many is held out for validation.
 VAL_EVERY = 10
-# Colours at full resolution: thin things are a pixel or two wide.
-_JPEG = {"quality": 95, "subsampling": 0}
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,7 @@ class Item:
 
     @property
     def name(self) -> str:
+        """The name of its files, without ending."""
         return f"appearance{self.appearance:06d}_layout{self.layout:06d}"
 
 
@@ -142,28 +142,14 @@ def _write_scene(files: _Files, drawn: Scene) -> None:
     palette = Palette.load(PALETTE)
     colours = np.zeros((256, 3), np.uint8)
     colours[list(palette.ids)] = palette.colours
-    save_picture(Image.fromarray(drawn.image), files.image)
-    save_picture(Image.fromarray(colours[drawn.ids]), files.colours)
-    save_picture(Image.fromarray(drawn.ids), files.train_ids)
+    write_picture(Image.fromarray(drawn.image), files.image)
+    write_picture(Image.fromarray(colours[drawn.ids]), files.colours)
+    write_picture(Image.fromarray(drawn.ids), files.train_ids)
     if files.label_ids:
         full = Palette.load("cityscapes34")
         numbers = np.zeros(256, np.uint8)
         numbers[list(palette.ids)] = [full.id_of(name) for name in palette.names]
-        save_picture(Image.fromarray(numbers[drawn.ids]), files.label_ids)
-
-
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Write a picture whole or not at all; missing folders are made.
-
-    :raises ValueError: the name has no picture's ending.
-    """
-    kind = Image.registered_extensions().get(path.suffix.lower())
-    if kind is None:
-        raise ValueError(f"save_picture: {path}: expected the ending of a picture, .png for instance")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.part")
-    picture.save(partial, kind, **(_JPEG if kind == "JPEG" else {}))
-    os.replace(partial, path)
+        write_picture(Image.fromarray(numbers[drawn.ids]), files.label_ids)
 
 
 def _claim(root: Path, record: dict[str, object]) -> None:
@@ -184,10 +170,7 @@ def _read_json(path: Path) -> dict[str, object]:
     """What a file holds, nothing if there is none."""
     if not path.is_file():
         return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"write_folder: {path}: not a JSON file: {error}; remove it") from error
+    found = read_json(path, f"write_folder: {path}")
     if not isinstance(found, dict):
         raise ValueError(f"write_folder: {path}: expected a JSON object, got {type(found).__name__}; remove it")
     return found

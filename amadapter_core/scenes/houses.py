@@ -43,6 +43,7 @@ class House:
 
     @property
     def height(self) -> float:
+        """In metres."""
         return self.floors * FLOOR + (0.6 if self.shop else 0.0)
 
 

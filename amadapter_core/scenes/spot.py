@@ -33,19 +33,23 @@ class Spot:
         return self.camera.focal / self.z
 
     def point(self, x: float, y: float, z: float = 0.0) -> Point:
+        """Where a point (in metres, from the spot) lies in the picture."""
         # The thing is small: the street does not bend over its length.
         bent = self.camera.bend * (self.z**2 - (self.z + z) ** 2)
         return self.camera.point(self.x + self.mirror * x + bent, y, self.z + z)
 
     def fill(self, corners: Sequence[Sequence[float]], material: Material, shade: float = 1.0, facing: int = 0) -> None:
+        """Paint a polygon of corners (x, y) or (x, y, z) in metres."""
         points = [self.point(*corner) for corner in corners]
         facing *= self.mirror
         self.sketch.polygon(points, material, self.z, instance=self.instance, shade=shade, facing=facing)
 
     def box(self, x0: float, x1: float, y0: float, y1: float, material: Material, shade: float = 1.0) -> None:
+        """Paint an upright rectangle that faces the camera, in metres."""
         self.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], material, shade)
 
     def disc(self, x: float, y: float, rx: float, ry: float, material: Material, shade: float = 1.0) -> None:
+        """Paint an upright ellipse that faces the camera: centre and radii in metres."""
         cx, cy = self.point(x, y)
         rx, ry = rx * self.metre, ry * self.metre
         corners = [(cx - rx, cy - ry), (cx + rx, cy + ry)]

@@ -19,6 +19,7 @@ BENCH = "bench"
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run the training or the measurement that the arguments name; return the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     measuring = arguments[:1] == [BENCH]
     parser = argparse.ArgumentParser(prog="python -m amadapter_core.training", description=__doc__)

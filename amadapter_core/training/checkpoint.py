@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..checkpoints import CheckpointError, save, save_tensors
+from ..checkpoints.reading import check_finite
+from ..text_files import read_json
 from .schedule import Average
 from .task import Part, Task
+
+_FORMER = ".former"
 
 
 @dataclass
@@ -81,11 +86,31 @@ def save_checkpoint(
         "config": json.loads(task.config.to_json()),
     }
     (partial / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
-    if final.exists():
-        shutil.rmtree(final)
+    former = _aside(final) if final.exists() else None
     os.replace(partial, final)
+    if former is not None:
+        shutil.rmtree(former)
     for old in checkpoints(folder)[:-keep]:
-        shutil.rmtree(old)
+        shutil.rmtree(_aside(old))
+
+
+def restore(folder: Path) -> None:
+    """Clear up after a process that was killed while it put one checkpoint in the place of another."""
+    whole = checkpoints(folder)
+    for former in folder.glob(f".step-*{_FORMER}"):
+        final = folder / former.name[1:].removesuffix(_FORMER)
+        if final.exists() or (whole and whole[-1].name > final.name):  # its removal was broken off
+            shutil.rmtree(former)
+        else:
+            os.replace(former, final)
+
+
+def _aside(folder: Path) -> Path:
+    """Rename a folder, so that nobody takes it for a checkpoint while it is removed file by file."""
+    aside = folder.with_name(f".{folder.name}{_FORMER}")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(folder, aside)
+    return aside
 
 
 def load_checkpoint(
@@ -97,18 +122,57 @@ def load_checkpoint(
     :param optimisers: by the name of their turn.
     :raises CheckpointError: when it was made by a run with other settings of what is learned.
     """
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-    _check_same_run(folder, state["config"], task)
+    state = _read_state(folder / "state.json")
+    with _readable(folder / "state.json"):
+        _check_same_run(folder, state["config"], task)
     for part in task.parts.values():
         _load_part(folder / part.file, part)
+    resume = folder / "resume"
     if average is not None:
-        average.load_state_dict(load_file(folder / "resume" / "average.safetensors"))
+        with _readable(path := resume / "average.safetensors"):
+            average.load_state_dict(load_file(path))
     for name, optimiser in optimisers.items():
-        file = folder / "resume" / _optimiser_file(name)
-        optimiser.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
+        with _readable(path := resume / _optimiser_file(name)):
+            optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     if scaler is not None and state["scaler"]:
-        scaler.load_state_dict(state["scaler"])
+        with _readable(folder / "state.json"):
+            scaler.load_state_dict(state["scaler"])
     return Progress(state["step"], state["sums"], state["count"])
+
+
+def _read_state(path: Path) -> dict[str, Any]:
+    """What `state.json` says.
+
+    :raises CheckpointError: when it is damaged.
+    """
+    with _readable(path):
+        state = read_json(path)
+        counts = [state["step"], state["count"]]
+        if not all(type(count) is int and count >= 0 for count in counts):
+            raise ValueError(f"step and count are {counts}, expected whole numbers of 0 or more")
+        sums = {str(name): float(value) for name, value in state["sums"].items()}
+        if not isinstance(state["config"], dict) or not isinstance(state["scaler"], dict | None):
+            raise ValueError("config or scaler are no settings")
+        return state | {"sums": sums}
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Whatever goes wrong within is the file's fault.
+
+    :raises CheckpointError: names it.
+    """
+    try:
+        yield
+    except (CheckpointError, MemoryError):
+        raise
+    # A damaged file can fail in any way inside the unpickler and the optimisers.
+    except Exception as error:
+        told = str(error).partition("\n")[0] or type(error).__name__
+        checkpoint = path.parent.parent if path.parent.name == "resume" else path.parent
+        raise CheckpointError(
+            f"training: {path} is damaged or of another run ({told}). Remove {checkpoint} to go on from the one before"
+        ) from error
 
 
 def _optimiser_file(turn: str) -> str:
@@ -138,7 +202,9 @@ def metadata_of(task: Task, step: int) -> dict[str, str]:
 def _load_part(path: Path, part: Part) -> None:
     if not path.is_file():
         raise CheckpointError(f"training: {path.parent} has no {path.name}; it belongs to another task, or is damaged")
-    state: dict[str, Tensor] = load_file(path)
+    with _readable(path):
+        state: dict[str, Tensor] = load_file(path)
+        check_finite(path, state, "The training diverged, or the file is damaged")
     missing = part.state_dict().keys() - state.keys()
     if missing:
         raise CheckpointError(f"training: {path} lacks {len(missing)} tensors, first {sorted(missing)[0]}")

@@ -61,6 +61,7 @@ class Samples:
         }
 
     def index(self, slot: int) -> int:
+        """Which pair a slot of the shuffled data set shows."""
         return index_of(slot, len(self.pairs), self.config.seed)
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from ..text_files import read_yaml
 from .clvae_settings import ClVAE
 from .ipose_settings import IPose, IPoseParts
 from .scadm_settings import ScaDM
@@ -275,13 +276,8 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     :raises FileNotFoundError: with the places searched and the built-in names.
     :raises ValueError: for a setting that is unknown, missing, or of another type.
     """
-    import yaml
-
     path = _find(Path(path))
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise ValueError(f"training config: {path} is not YAML: {error}") from error
+    settings = read_yaml(path, f"training config: {path}") or {}
     if not isinstance(settings, dict):
         raise ValueError(f"training config: {path} holds {settings!r}, expected settings as `key: value`")
     for text in overrides:

@@ -37,9 +37,11 @@ class Couples:
         }
 
     def index(self, slot: int) -> int:
+        """Which pair is the target of a slot of the shuffled data set."""
         return index_of(slot, len(self.prepared.pairs), self.config.seed)
 
     def name_of(self, slot: int) -> str:
+        """The name of that pair, for messages."""
         return self.prepared.pairs[self.index(slot)].name
 
 

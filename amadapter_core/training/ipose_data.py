@@ -31,6 +31,8 @@ from ..generators.ipose import (
 )
 from ..generators.semantic import check_ids
 from ..label_resizing import resize_ids
+from ..picture_files import open_picture
+from ..text_files import read_text
 from .config import Config, Data
 from .randomness import AUGMENT, NOISE, VALIDATION, draws, index_of, normal
 from .task import Batch
@@ -107,8 +109,7 @@ class Scenes:
 
     def __getitem__(self, index: int) -> Scene:
         picture, labels, instances = self.files[index]
-        with Image.open(picture) as opened:
-            image = opened.convert("RGB")
+        image = open_picture(picture).convert("RGB")
         values, kinds = (None, None) if instances is None else self._instances(instances)
         return Scene(image, self._ids(labels), values, kinds)
 
@@ -123,8 +124,7 @@ class Scenes:
     def _instances(self, path: Path) -> tuple[Tensor, Tensor | None]:
         if self.convention.name != "ade20k":
             return _one_channel(path), None
-        with Image.open(path) as opened:
-            return split_ade(opened)
+        return split_ade(open_picture(path))
 
 
 class Samples:
@@ -150,6 +150,7 @@ class Samples:
         }
 
     def index(self, slot: int) -> int:
+        """Which scene a slot of the shuffled data set shows."""
         return index_of(slot, len(self.scenes), self.config.seed)
 
 
@@ -207,7 +208,10 @@ def convention_of(data_set: str) -> Convention:
         raise FileNotFoundError(
             f"training ipose: ipose.data_set is {data_set!r}, which is no file and none of {', '.join(CONVENTIONS)}"
         )
-    return Convention.from_json(path.read_text(encoding="utf-8"))
+    try:
+        return Convention.from_json(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"training ipose: {path}: {error}") from error
 
 
 def _maps(scene: Scene) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -232,8 +236,7 @@ def _named(folder: Path, ending: str) -> dict[str, Path]:
 
 def _one_channel(path: Path) -> Tensor:
     """[H, W] int64 of a picture of one channel, or of the first of equal ones."""
-    with Image.open(path) as opened:
-        values = np.array(opened)
+    values = np.array(open_picture(path))
     if values.ndim == 3 and (values[..., :1] == values[..., :3]).all():
         values = values[..., 0]
     if values.ndim != 2:

@@ -42,7 +42,7 @@ class PartPictures:
                 f"training ipose_parts: {setting} is missing; name a folder with 24/*part.png and the like"
             )
         folders = sorted(
-            (f for f in Path(root).glob("*") if f.name.isdigit() and f.is_dir()), key=lambda f: int(f.name)
+            (f for f in Path(root).glob("*") if f.name.isdecimal() and f.is_dir()), key=lambda f: int(f.name)
         )
         self.files = [(int(folder.name), file) for folder in folders for file in sorted(folder.rglob("*part.png"))]
         if not self.files:
@@ -89,6 +89,7 @@ class Lessons:
         }
 
     def index(self, slot: int) -> int:
+        """Which picture of parts a slot of the shuffled data set shows."""
         return index_of(slot, len(self.pictures), self.config.seed)
 
 

@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import Progress, checkpoint_folder, checkpoints, load_checkpoint, save_checkpoint
+from ..picture_files import write_picture
+from .checkpoint import Progress, checkpoint_folder, checkpoints, load_checkpoint, restore, save_checkpoint
 from .config import Config
 from .feeding import feed, share
 from .interrupts import interruptible
@@ -105,9 +106,15 @@ class Run:
 
     @property
     def main(self) -> bool:
+        """Whether this process is the one that writes and speaks."""
         return self.accelerator.is_main_process
 
     def train(self, watch: Watch | None = None) -> Path:
+        """Take the steps that are missing.
+
+        :param watch: called after each step; see the function `train`.
+        :return: the folder of the exported networks, or the checkpoint where the run was stopped.
+        """
         config, progress = self.config, self.progress
         self._say("%s: step %d of %d, %d processes", config.task, progress.step, config.steps, self.place.ranks)
         with interruptible() as interrupted, _closing(self.records):
@@ -184,8 +191,7 @@ class Run:
             if draw and self.main:
                 picture = self.task.picture()
                 if picture is not None:
-                    (self.folder / "pictures").mkdir(exist_ok=True)
-                    picture.save(self.folder / "pictures" / f"step-{step:08d}.png")
+                    write_picture(picture, self.folder / "pictures" / f"step-{step:08d}.png")
         self.place.wait()
 
     def _validate(self, step: int) -> None:
@@ -222,6 +228,9 @@ class Run:
         self.place.wait()
 
     def _resume(self) -> None:
+        if self.main:
+            restore(self.folder / "checkpoints")
+        self.place.wait()
         found = checkpoints(self.folder / "checkpoints")
         if not found:
             return

@@ -109,7 +109,7 @@ def real_loss(logits: Tensor, ids: Tensor) -> Tensor:
 
 
 def made_loss(logits: Tensor) -> Tensor:
-    """Cross entropy of pixels against the made class."""
+    """Cross entropy of pixels, logits [B, 1 + K, H, W], against the made class."""
     target = torch.full_like(logits[:, 0], MADE, dtype=torch.int64)
     return F.cross_entropy(logits.float(), target)
 
@@ -125,7 +125,11 @@ def mix_mask(ids: Tensor, coins: Tensor) -> Tensor:
 
 
 def mix_loss(mixed: Tensor, real: Tensor, made: Tensor, mask: Tensor) -> Tensor:
-    """Squared difference between the logits of a mixed picture and the mixture of the logits."""
+    """Squared difference between the logits of a mixed picture and the mixture of the logits.
+
+    :param mixed: [B, 1 + K, H, W]; `real` and `made` likewise.
+    :param mask: [B, 1, H, W], 1 where the picture is real.
+    """
     return F.mse_loss(mixed.float(), mask * real.float() + (1 - mask) * made.float())
 
 

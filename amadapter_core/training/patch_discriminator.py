@@ -67,7 +67,11 @@ class MultiscaleDiscriminator(nn.Module):
         return results
 
     def judge(self, semantic: Tensor, real: Tensor, made: Tensor) -> tuple[list[list[Tensor]], list[list[Tensor]]]:
-        """The outputs for real and for made pictures of the same label maps, from one pass."""
+        """The outputs for real and for made pictures of the same label maps, from one pass.
+
+        :param semantic: [B, K, H, W] one-hot label maps.
+        :param real: [B, 3, H, W] in -1..1; `made` likewise.
+        """
         both = self(torch.cat([semantic, semantic]), torch.cat([real, made]))
         halves = [[output.chunk(2) for output in outputs] for outputs in both]
         return tuple([[output[i] for output in outputs] for outputs in halves] for i in (0, 1))

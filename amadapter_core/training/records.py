@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..picture_files import write_picture
+from ..text_files import read_text
 from .plots import plot_series
 
 
@@ -19,7 +22,14 @@ class Table:
 
     def __init__(self, path: Path, step: int):
         self.path = path
-        self.rows = [row for row in read_table(path) if int(row["step"]) <= step] if path.exists() else []
+        self.rows = []
+        if path.exists():
+            try:
+                self.rows = [row for row in read_table(path) if int(row["step"]) <= step]
+            except (KeyError, ValueError) as error:
+                raise ValueError(
+                    f"training: {path} is damaged ({error}); remove it, the run goes on without"
+                ) from error
         self._rewrite()
 
     def add(self, step: int, values: Mapping[str, float]) -> None:
@@ -52,9 +62,16 @@ class Table:
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file, without a last one that was cut off."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if None not in row.values() and None not in row]
+    """The rows of a CSV file, without a last one that was cut off.
+
+    :raises ValueError: too large, or no CSV file.
+    """
+    try:
+        whole, _, _ = read_text(path).rpartition("\n")  # the last line may have been cut off within a number
+        rows = list(csv.DictReader(io.StringIO(whole, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"{path}: not a CSV file: {error}") from error
+    return [row for row in rows if None not in row.values() and None not in row]
 
 
 class Records:
@@ -81,6 +98,7 @@ class Records:
         self._scalars("training", step, values)
 
     def log_validation(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a row of held-out losses, by name."""
         self.validation.add(step, values)
         self._scalars("validation", step, values)
 
@@ -91,11 +109,10 @@ class Records:
         if held_out:
             name = "loss" if headline == "loss" else headline
             panels.setdefault(name, {})["held out"] = held_out
-        partial = self.folder / ".loss.partial.png"
-        plot_series(panels).save(partial)
-        os.replace(partial, self.folder / "loss.png")
+        write_picture(plot_series(panels), self.folder / "loss.png")
 
     def close(self) -> None:
+        """Close what is open for TensorBoard; the tables are written as they come."""
         if self.writer is not None:
             self.writer.close()
 

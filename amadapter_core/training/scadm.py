@@ -62,6 +62,7 @@ class Samples:
         }
 
     def index(self, slot: int) -> int:
+        """Which pair a slot of the shuffled data set shows."""
         return index_of(slot, len(self.pairs), self.config.seed)
 
 
@@ -171,7 +172,7 @@ class ScaDMTask(Task):
 def attention_loss(layout: Layout) -> Tensor:
     """How far the recorded raw scores are from the label map: binary cross entropy, mean over the layers.
 
-    :param layout: recorded, after a call of the UNet.
+    :param layout: recorded, after a call of the UNet: scores [B, N, K] for each grid.
     """
 
     def of(grid: Grid, scores: Tensor) -> Tensor:

@@ -49,9 +49,11 @@ class Average:
         torch._foreach_lerp_(values, parameters, 1 - decay)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """The averages by parameter, fp32."""
         return self.values
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over averages of the same parameters."""
         for name, value in self.values.items():
             value.copy_(state[name])
 

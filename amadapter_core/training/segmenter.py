@@ -34,6 +34,7 @@ class Views:
         return self.prepared(self.index(slot), rng, self.prepared.change(rng))[1]
 
     def index(self, slot: int) -> int:
+        """Which pair a slot of the shuffled data set shows."""
         return index_of(slot, len(self.pairs), self.config.seed)
 
 

@@ -14,6 +14,11 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ..text_files import parse_yaml
+
+_SHOWN = 200
+"""Characters of a value in a message."""
+
 
 def build(cls: type, settings: Mapping[str, Any], where: str, prefix: str = "") -> Any:
     """Make a dataclass of plain values, its own and those of dataclasses inside it.
@@ -25,7 +30,7 @@ def build(cls: type, settings: Mapping[str, Any], where: str, prefix: str = "") 
     hints, known = typing.get_type_hints(cls), {f.name: f for f in fields(cls)}
     for name in settings:
         if name not in known:
-            raise ValueError(f"{where}: unknown setting {prefix}{name}; {_nearest(str(name), list(known))}")
+            raise ValueError(f"{where}: unknown setting {prefix}{name!s:.{_SHOWN}}; {_nearest(str(name), list(known))}")
     values = {}
     for name, setting in known.items():
         if name in settings:
@@ -42,8 +47,6 @@ def override(settings: dict[str, Any], text: str) -> None:
     :param text: `key=value`, the key with dots for what lies deeper, the value in YAML.
     :raises ValueError: when it is not of that form.
     """
-    import yaml
-
     key, found, value = text.partition("=")
     if not found or not key:
         raise ValueError(f"training config: {text!r} is no override; write key=value, e.g. optimiser.rate=1e-4")
@@ -55,10 +58,7 @@ def override(settings: dict[str, Any], text: str) -> None:
         if not isinstance(deeper, dict):
             raise ValueError(f"training config: {text!r}: {name} holds {_kind(deeper)}, no settings")
         settings = deeper
-    try:
-        settings[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"training config: {text!r}: the value is not YAML: {error}") from error
+    settings[last] = parse_yaml(value, f"training config: {text!r}")
 
 
 def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
@@ -81,7 +81,7 @@ def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
         if value in inner:
             return value
         hint_text = _nearest(str(value), [str(i) for i in inner])
-        raise ValueError(f"{where}: {name} is {value!r}; {hint_text}")
+        raise ValueError(f"{where}: {name} is {repr(value)[:_SHOWN]}; {hint_text}")
     if origin is tuple and isinstance(value, (list, tuple)):
         kinds = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         if len(kinds) == len(value):
@@ -91,7 +91,7 @@ def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
     if hint is float and not isinstance(value, bool):
         try:
             return float(value)  # YAML takes 1e-4, without a point, for a word
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
     if hint in (int, bool, str) and type(value) is hint:
         return value
@@ -119,4 +119,4 @@ def _nearest(name: str, valid: Sequence[str]) -> str:
 
 
 def _kind(value: Any) -> str:
-    return "nothing" if value is None else f"{value!r} ({type(value).__name__})"
+    return "nothing" if value is None else f"{repr(value)[:_SHOWN]} ({type(value).__name__})"

@@ -42,9 +42,11 @@ class Singles:
         return batch | drawn | {"tokens": tokens(self.tokenizer, "" if dropped else example.caption)}
 
     def index(self, slot: int) -> int:
+        """Which pair a slot of the shuffled data set shows."""
         return index_of(slot, len(self.prepared.pairs), self.config.seed)
 
     def name_of(self, slot: int) -> str:
+        """The name of that pair, for messages."""
         return self.prepared.pairs[self.index(slot)].name
 
 

@@ -48,6 +48,7 @@ class Part:
     whole: bool = True
 
     def state_dict(self) -> dict[str, Tensor]:
+        """What the file holds: all parameters, or those that learn."""
         state = self.network.state_dict()
         if self.whole:
             return state

@@ -154,7 +154,7 @@ class TestPlanFiles:
         with pytest.raises(FileNotFoundError, match="no plan"):
             read_plan(tmp_path / "plan.json")
         (tmp_path / "plan.json").write_text("{")
-        with pytest.raises(ValueError, match="cannot be read as json"):
+        with pytest.raises(ValueError, match="plan.json: not a JSON file"):
             read_plan(tmp_path / "plan.json")
         (tmp_path / "plan.txt").write_text("")
         with pytest.raises(ValueError, match=r"plan\.txt is no plan"):

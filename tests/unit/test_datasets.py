@@ -273,7 +273,7 @@ def with_alpha(value: int) -> Image.Image:
         (b"not a picture", False, r"labels.a\.png is no picture that can be read; save it as PNG"),
         (b"", False, r"labels.a\.png is no picture that can be read"),
         ("cut", False, r"labels.a\.png is damaged or not complete \(.*\); copy it again"),
-        (of_a_bomb(), False, r"labels.a\.png is damaged or not complete \(Image size \(3600000000 pixels\)"),
+        (of_a_bomb(), False, r"labels.a\.png is too large \(Image size \(3600000000 pixels\)"),
         (
             np.full(SIZE, 300, dtype=np.uint16),
             False,

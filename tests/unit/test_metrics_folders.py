@@ -106,7 +106,7 @@ def test_gaps_and_faults_are_named_and_the_rest_is_measured(folders: Path, capsy
     assert written["missing"]["labels"] == ["b", "extra"] and sorted(written["failed"]) == ["c", "d", "e"]
     assert "labels: 2 missing: b, extra" in complaints
     assert "left out c: metrics: " in complaints and "c.png is no picture that can be read" in complaints
-    assert "left out d: LabelMap.from_ids: 1024 of 1024 pixels" in complaints
+    assert "d.png: LabelMap.from_ids: 1024 of 1024 pixels" in complaints
     assert "left out e: the result is 32 x 48, its label map 32 x 32" in complaints
 
 

@@ -113,7 +113,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"bare\.safetensors is no segmenter.*am_adapter\.kind"):
         Segmenter.load(tmp_path / "bare.safetensors")
     (tmp_path / "text.safetensors").write_text(json.dumps({}))
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
+    with pytest.raises(CheckpointError, match="text.safetensors is a text file"):
         Segmenter.load(tmp_path / "text.safetensors")
     with pytest.raises(ValueError, match=r"expected pictures \[B, 3, H, W\], got \[1, 1, 8, 8\]"):
         small()(torch.rand(1, 1, 8, 8))

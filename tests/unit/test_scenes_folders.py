@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from amadapter_core.label_maps import LabelMap
 from amadapter_core.label_pictures import read_label_picture
 from amadapter_core.palettes import Palette
-from amadapter_core.scenes import PALETTE, folders, scene
+from amadapter_core.scenes import PALETTE, scene
 from amadapter_core.scenes.__main__ import main
 from amadapter_core.scenes.folders import items, write_folder
 
@@ -113,14 +114,14 @@ def test_an_unfinished_folder_is_continued_and_what_is_there_is_kept(tmp_path: P
         write_folder(tmp_path / "parts", 4, SIZE, progress=stop)
     # A picture that was cut short lies under another name and counts for nothing.
     lost = next((tmp_path / "parts").rglob("masks/train/*layout000001.png"))
-    lost.rename(lost.with_name(f"{lost.name}.part"))
+    left = lost.rename(lost.with_name(f".{lost.name}.0000.part"))
     before = {name: stamp for name, stamp in stamps(tmp_path / "parts").items() if "layout000000" in name}
     assert len(before) == 3
     assert write_folder(tmp_path / "parts", 4, SIZE) == 3
     after = stamps(tmp_path / "parts")
     assert {name: after[name] for name in before} == before
-    assert after.keys() == files_in(tmp_path / "whole")
-    for name in after:
+    assert after.keys() - {left.relative_to(tmp_path / "parts").as_posix()} == files_in(tmp_path / "whole")
+    for name in files_in(tmp_path / "whole"):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
@@ -135,15 +136,19 @@ def test_a_folder_can_be_made_larger_and_a_smaller_count_takes_nothing_away(tmp_
 
 
 def test_nothing_half_written_is_left_under_a_picture_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*names: object) -> None:
-        raise OSError("no space left on device")
+    replace = os.replace
+
+    def full(source: Path, target: Path) -> None:
+        if target.suffix in (".jpg", ".png"):
+            raise OSError("no space left on device")
+        replace(source, target)
 
     write_folder(tmp_path, 1, SIZE)
-    monkeypatch.setattr(folders.os, "replace", full)
-    picture = tmp_path / "new.png"
+    before = files_in(tmp_path)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="no space"):
-        folders.save_picture(Image.new("RGB", (4, 4)), picture)
-    assert not picture.exists()
+        write_folder(tmp_path, 2, SIZE)
+    assert files_in(tmp_path) == before
 
 
 def test_scenes_of_another_kind_do_not_get_into_a_folder(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_a_missing_setting_is_named(tmp_path: Path) -> None:
     [
         ("steps", "is no override; write key=value"),
         ("steps.deep=3", "steps holds 10 .int., no settings"),
-        ("data.size=[1", "the value is not YAML"),
+        ("data.size=[1", "data.size=.1.: not YAML"),
     ],
 )
 def test_a_wrong_override_is_named(tmp_path: Path, override: str, message: str) -> None:

@@ -11,12 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from amadapter_core.demo import files
+from amadapter_core.demo.files import shipped
 from amadapter_core.demo.inputs import PREFIX as OF_DEMO
 from amadapter_core.demo.inputs import write_inputs
 from amadapter_core.label_maps import LabelMap, Palette
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = ROOT / "workflows"
+SUBGRAPHS = ROOT / "subgraphs"
+FOLDERS = ("AMAdapterBuildIndex", "AMAdapterLoadPairs")
+"""Nodes that read a folder of pictures."""
+
+
+def folder_of(node: dict) -> str:
+    """The folder a node names: Build Exemplar Index says its index's name first."""
+    return node["widgets_values"][node["type"] == "AMAdapterBuildIndex"]
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +173,12 @@ class TestTheTinyModel:
 
 class TestTheExamples:
     def test_they_are_what_the_generator_makes(self, make_workflows_script) -> None:
-        written = {path.name: path.read_text(encoding="utf-8") for path in WORKFLOWS.glob("*.json")}
-        assert written == make_workflows_script.texts(), "run python scripts/make_workflows.py"
+        for folder, texts in (
+            (WORKFLOWS, make_workflows_script.workflow_texts()),
+            (SUBGRAPHS, make_workflows_script.blueprint_texts()),
+        ):
+            written = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.json")}
+            assert written == texts, "run python scripts/make_workflows.py"
 
     @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.json")), ids=lambda path: path.stem)
     def test_no_node_covers_another(self, path: Path) -> None:
@@ -186,33 +200,52 @@ class TestTheExamples:
         for entry in json.loads(path.read_text(encoding="utf-8"))["nodes"]:
             if entry["type"] in ("LoadImage", "LoadImageMask", "AMAdapterLoadLabelMap"):
                 assert (WORKFLOWS / "inputs" / entry["widgets_values"][0]).is_file()
+            if entry["type"] in FOLDERS:
+                assert (WORKFLOWS / "inputs" / folder_of(entry)).is_dir()
 
     def test_the_input_pictures_are_small(self) -> None:
-        for path in (WORKFLOWS / "inputs").glob("*.png"):
+        inputs = WORKFLOWS / "inputs"
+        for path in inputs.rglob("*.png"):
             assert path.stat().st_size < 150_000
             with Image.open(path) as picture:
-                assert picture.size == (512, 512) or path.name.startswith(OF_DEMO)
+                assert picture.size == (512, 512) or str(path.relative_to(inputs)).startswith(OF_DEMO)
+
+    def test_each_has_a_thumbnail_once_the_demonstration_makes_them(self) -> None:
+        if not shipped():
+            pytest.skip("the demonstration's weights are not all there")
+        for path in WORKFLOWS.glob("*.json"):
+            thumbnail = path.with_suffix(".jpg")
+            assert thumbnail.is_file(), f"run python scripts/make_thumbnails.py {path.stem}"
+            assert thumbnail.stat().st_size < 60_000
+            with Image.open(thumbnail) as picture:
+                assert picture.width in range(400, 513)
 
     def test_each_has_a_variant_on_the_demonstration_once_that_has_weights(
         self, make_workflows_script, workflow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(make_workflows_script, "DEMO_WEIGHTS", tmp_path)
-        monkeypatch.setattr(make_workflows_script, "GENERATOR_MAKERS", ())  # these have models of their own
-        stock = set(make_workflows_script.texts())
-        (tmp_path / "family.json").write_text(json.dumps({"unet": {"sample_size": 16}}), encoding="utf-8")
-        assert set(make_workflows_script.texts()) == stock  # the matcher comes last
-        (tmp_path / "matcher_spatial.safetensors").touch()
-        texts = make_workflows_script.texts()
-        assert set(texts) == stock | {f"demo_{name}" for name in stock}
+        monkeypatch.setattr(files, "SHIPPED", tmp_path)
+        stock = set(make_workflows_script.workflow_texts())
+        sizes = {"unet": {"sample_size": 16}} | {part: {} for part in ("vae", "text_encoder", "scheduler")}
+        (tmp_path / files.DESCRIPTION).write_text(json.dumps(sizes), encoding="utf-8")
+        assert set(make_workflows_script.workflow_texts()) == stock  # the other files come as they are trained
+        for name in (*files.NEEDED, *files.WEIGHTS):
+            (tmp_path / name).touch()
+        texts = make_workflows_script.workflow_texts()
+        made = set(texts) - stock
+        on_demo = {name for name, text in texts.items() if "CheckpointLoaderSimple" in text}
+        on_demo.remove("photographs_without_label_maps.json")  # the demonstration's segmenter knows drawings only
+        assert made == {f"demo_{name}" for name in on_demo} | {"demo_ways_of_looking.json"}
         pictures = set(write_inputs(tmp_path / "inputs", (64, 64)))
-        for name in set(texts) - stock:
-            graph = json.loads(texts[name])
-            assert workflow.missing_files(graph, []) == []
-            values = [(entry["type"], entry["widgets_values"]) for entry in graph["nodes"]]
+        for name in made:
+            nodes = json.loads(texts[name])["nodes"]
+            assert workflow.missing_files({"nodes": nodes}, []) == []
+            values = [(entry["type"], entry["widgets_values"]) for entry in nodes]
             assert [kind for kind, _ in values].count("AMAdapterLoadDemo") == 1
             assert all(v[:2] == [128, 128] for kind, v in values if kind == "EmptyLatentImage")
             named = {v[0] for kind, v in values if kind in ("LoadImage", "LoadImageMask", "AMAdapterLoadLabelMap")}
-            assert named and named <= pictures
+            folders = {folder_of(entry) for entry in nodes if entry["type"] in FOLDERS}
+            assert (named or folders) and named <= pictures
+            assert all(any(picture.startswith(f"{folder}/") for picture in pictures) for folder in folders)
 
     @pytest.mark.parametrize("name", ["cityscapes19", "ade20k150"])
     def test_their_label_maps_have_the_palette_s_colours_only(self, name: str) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...checkpoints.errors import AnyPath, fault
 from ...checkpoints.formats import Source, open_file
-from ...checkpoints.kinds import section
 from ...checkpoints.reading import locate
+from ...checkpoints.recognition import section
 from ..building import built
 from ..spectral import baked
 from .configuration import Configuration

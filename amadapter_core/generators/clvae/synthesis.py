@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..noise import Seeds, normal
-from ..semantic import check_ids, resize_nearest
+from ..semantic import check_ids, fitted_pictures, resize_nearest
 from ..styles import StyleCodes, merged, one_for_each
 from ..system import System
 from .configuration import LAYERS, Configuration
@@ -35,6 +34,7 @@ class ClassLatentGenerator:
 
     @property
     def config(self) -> Configuration:
+        """Sizes of the networks, as read from their weights."""
         return self.generator.config
 
     @property
@@ -49,10 +49,12 @@ class ClassLatentGenerator:
 
     @property
     def layers(self) -> int:
+        """How many codes a class has, one for each layer."""
         return LAYERS
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         return self.generator.conv_img.weight.device
 
     def to(self, device: torch.device | str) -> ClassLatentGenerator:
@@ -85,16 +87,9 @@ class ClassLatentGenerator:
                 "clVAE: only the generator was loaded, so there are no styles of pictures; pass the encoder's file "
                 "(latest_net_E.pth) to the loader, or use random styles"
             )
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[0] != ids.shape[0]:
-            raise ValueError(
-                f"clVAE: expected as many pictures [B, 3, H, W] as label maps [B, H, W], got {list(images.shape)} and "
-                f"{list(ids.shape)}"
-            )
-        ids = check_ids(ids, self.classes, "clVAE style").to(self.device)
         # Fitted to the generator's size first, as its training had them; the encoder makes squares of that.
-        images = images.to(self.device, torch.float32)
-        if images.shape[-2:] != self.size:
-            images = F.interpolate(images, self.size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        images = fitted_pictures(images, ids, self.size, self.device, "clVAE")
+        ids = check_ids(ids, self.classes, "clVAE style").to(self.device)
         found = self.encoder(images * 2 - 1, resize_nearest(ids, self.size))
         return [
             StyleCodes(

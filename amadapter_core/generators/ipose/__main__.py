@@ -17,6 +17,7 @@ from .supports import PUBLISHED_COUNT, pack_supports
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m amadapter_core.generators.ipose", description=__doc__)
     command = parser.add_subparsers(dest="command", required=True).add_parser("pack", help="pack support pictures")
     command.add_argument("folder", metavar="FOLDER")

@@ -10,6 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+from ...text_files import parse_json
+
 CATEGORY_NAMES = {
     1: "airplane", 2: "bicycle", 3: "bird", 4: "boat", 5: "bottle", 6: "bus", 7: "car", 8: "cat", 9: "chair",
     10: "cow", 11: "table", 12: "dog", 13: "horse", 14: "motorbike", 15: "person", 16: "plant", 17: "sheep",
@@ -59,13 +61,13 @@ class Convention:
         :raises ValueError: when it is something else.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text, "iPOSE")
             by_class, by_instance_class = values.pop("by_class"), values.pop("by_instance_class", {})
             tables = ({int(k): int(v) for k, v in table.items()} for table in (by_class, by_instance_class))
             height, width = values.pop("size")
             named = dict(zip(("by_class", "by_instance_class"), tables, strict=True))
             return cls(**values, **named, size=(int(height), int(width)))
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"iPOSE: {text[:80]!r} is no convention of a data set ({error})") from error
 
 

@@ -36,6 +36,7 @@ class Instance:
 
     @property
     def category(self) -> int:
+        """The category of parts it belongs to."""
         return self.number // 1000
 
 

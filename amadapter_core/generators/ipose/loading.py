@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...checkpoints.errors import AnyPath, CheckpointError, fault
 from ...checkpoints.formats import Source, open_file
-from ...checkpoints.kinds import section
 from ...checkpoints.reading import locate
+from ...checkpoints.recognition import section
 from ..building import built
 from ..spectral import baked
 from ..system import System, recognise

@@ -63,6 +63,7 @@ class QuickGELU(nn.Module):
     """x sigmoid(1.702 x), as CLIP has it."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """Any shape, elementwise."""
         return x * torch.sigmoid(1.702 * x)
 
 
@@ -111,6 +112,9 @@ class PartDecoder(nn.Module):
         self.dec3 = _up(widths[1], widths[2])
 
     def forward(self, x: Tensor) -> Tensor:
+        """:param x: [B, C, h, w].
+        :return: [B, widths[2], 8 h, 8 w].
+        """
         return self.dec3(self.dec2(self.dec1(x)))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from ...checkpoints import CheckpointError, save_tensors
@@ -23,6 +23,8 @@ from ...checkpoints.errors import AnyPath, fault
 from ...checkpoints.formats import open_file
 from ...checkpoints.reading import locate
 from ...label_resizing import holds_integers, resize_ids
+from ...picture_files import open_picture
+from ...text_files import parse_json
 from .conventions import CATEGORY_NAMES, SUPPORTED_BY, category_name
 from .part_network import PARTS, SIDE
 
@@ -128,9 +130,9 @@ def load_supports(path: AnyPath, folders: Iterable[AnyPath] = ()) -> Supports:
         )
     tensors = source.fetch(names)
     try:
-        files = {int(c): f for c, f in json.loads(source.metadata.get(_SOURCES, "{}")).items()}
+        files = {int(c): f for c, f in parse_json(source.metadata.get(_SOURCES, "{}"), _SOURCES).items()}
         return Supports({int(name.rpartition(".")[2]): tensors[name] for name in names}, files)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError, RuntimeError) as error:
         raise CheckpointError(f"AM-Adapter: {source.path} is damaged: {error}") from error
 
 
@@ -179,15 +181,15 @@ def read_parts(path: Path, joined: Mapping[int, int] | None = None) -> Tensor:
     :raises ValueError: when it is no picture, or not one of part ids 0..8.
     """
     try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("L", "P", "I", "I;16", "1"):
-                raise ValueError(
-                    f"iPOSE supports: {path} is a picture of mode {picture.mode}; expected one channel of part ids 0 "
-                    f"to {PARTS - 1}"
-                )
-            small = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
-    except UnidentifiedImageError as error:
-        raise ValueError(f"iPOSE supports: {path} is no picture that can be read") from error
+        picture = open_picture(path)
+    except ValueError as error:
+        raise ValueError(f"iPOSE supports: {error}") from error
+    if picture.mode not in ("L", "P", "I", "I;16", "1"):
+        raise ValueError(
+            f"iPOSE supports: {path} is a picture of mode {picture.mode}; expected one channel of part ids 0 to "
+            f"{PARTS - 1}"
+        )
+    small = picture.resize((SIDE, SIDE), Image.Resampling.NEAREST)
     labels = torch.from_numpy(np.array(small).astype(np.int64))
     for given, read_as in (joined or {}).items():
         labels[labels == given] = read_as

@@ -44,6 +44,7 @@ class PartGuidedGenerator:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         return self.network.device
 
     def to(self, device: torch.device | str) -> PartGuidedGenerator:

@@ -45,6 +45,8 @@ class Attention(nn.Module):
 
 
 class SelfAttention(Attention):
+    """Attention of pixels to all pixels."""
+
     def __init__(self, channels: int, heads: int):
         super().__init__(channels, channels, heads)
 
@@ -115,6 +117,7 @@ class TransformerBlock(nn.Module):
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
 
     def forward(self, x: Tensor, context: Tensor, layout: Layout, grid: Grid) -> Tensor:
+        """See `ClassAttention.forward`."""
         x = x + self.attn1(self.norm1(x))
         x = x + self.attn2(self.norm2(x), context, layout, grid)
         return x + self.ff(self.norm3(x))

@@ -39,6 +39,7 @@ def ddim_timesteps(steps: int) -> Tensor:
     """The timesteps of a sampling run, ascending, as published: every (1000 // steps)-th, shifted by one.
 
     :param steps: 1 to 500; where it does not divide 1000 there are more timesteps than asked for (150 gives 167).
+    :return: [T] int64.
     :raises ValueError: beyond that.
     """
     if not 1 <= steps <= MOST_STEPS:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..noise import Seeds, noise_by_class, normal
-from ..semantic import check_ids, one_hot, resize_nearest
+from ..semantic import check_ids, fitted_pictures, one_hot, resize_nearest
 from ..styles import StyleCodes, one_for_each
 from ..system import System
 from .conditioning import Conditioning, NoisePredictor, Unconditional
@@ -54,6 +53,7 @@ class ClassDiffusionGenerator:
 
     @property
     def layers(self) -> int:
+        """How many scales a class's code has."""
         return self.style_encoder.scales
 
     @property
@@ -69,6 +69,7 @@ class ClassDiffusionGenerator:
 
     @property
     def device(self) -> torch.device:
+        """Where the weights lie."""
         return self.unet.device
 
     def to(self, device: torch.device | str) -> ClassDiffusionGenerator:
@@ -95,14 +96,8 @@ class ClassDiffusionGenerator:
         :param images: [B, 3, H, W] in 0..1; resized to the model's size.
         :param ids: [B, H, W] of any size.
         """
-        if images.ndim != 4 or images.shape[1] != 3 or images.shape[0] != ids.shape[0]:
-            raise ValueError(
-                f"SCA-DM: expected as many pictures [B, 3, H, W] as label maps [B, H, W], got {list(images.shape)} and "
-                f"{list(ids.shape)}"
-            )
-        ids, images = self._fitted(ids, "SCA-DM style"), images.to(self.device, torch.float32)
-        if images.shape[-2:] != self.size:
-            images = F.interpolate(images, self.size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        images = fitted_pictures(images, ids, self.size, self.device, "SCA-DM")
+        ids = self._fitted(ids, "SCA-DM style")
         tokens = self.style_encoder(images * 2 - 1, one_hot(ids, self.classes))
         return [self._codes(item, labels.unique().tolist()) for item, labels in zip(tokens, ids, strict=True)]
 
@@ -161,7 +156,7 @@ class ClassDiffusionGenerator:
 
     @torch.no_grad()
     def conditioning(self, ids: Tensor, style: StyleCodes | Sequence[StyleCodes] | None = None) -> Conditioning:
-        """Style tokens and one-hot label maps of a batch; see `generate`."""
+        """Style tokens [B, K, S] and one-hot label maps [B, K, H, W] of a batch; see `generate`."""
         ids = self._fitted(ids, "SCA-DM")
         batch, mask = len(ids), one_hot(ids, self.classes)
         context = self._empty(mask)

@@ -70,14 +70,17 @@ class Application:
 
     @property
     def labels(self) -> LabelMap:
+        """The exemplar's label map."""
         return self.exemplar.exemplar.labels
 
     @property
     def name(self) -> str:
+        """The exemplar's name, for messages."""
         return self.exemplar.exemplar.name
 
     @property
     def network(self) -> Matcher | None:
+        """The matcher where it lies now; None without one."""
         return None if self.matcher is None else self.matcher.model
 
     def table(self, layer: Layer | None = None) -> PairTable:

@@ -37,11 +37,13 @@ def fit_budget() -> None:
 
 
 def get(owner: HostExemplar, key: Hashable) -> Bank | None:
+    """Return an exemplar's bank, None if there is none."""
     with _lock:
         return _banks.get((id(owner), key))
 
 
 def put(owner: HostExemplar, key: Hashable, bank: Bank) -> None:
+    """Keep a bank for as long as its exemplar lives, if the budget has room for it."""
     with _lock:
         if owner not in _owners:
             _owners.add(owner)
@@ -55,6 +57,7 @@ def held() -> int:
 
 
 def clear() -> None:
+    """Let go of all banks."""
     with _lock:
         _banks.clear()
 

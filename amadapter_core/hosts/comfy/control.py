@@ -83,6 +83,7 @@ class LabelMapControl(ControlBase):
         self._block = _entrance(model.diffusion_model, self.network.out_channels)
 
     def cleanup(self) -> None:
+        """Forget what one sampling run kept; ComfyUI calls it at the end of a run."""
         self._forget()
         super().cleanup()
 
@@ -161,6 +162,7 @@ class LabelMapControl(ControlBase):
         return other
 
     def deepclone_multigpu(self, load_device: torch.device, autoregister: bool = False) -> LabelMapControl:
+        """Return the same with a copy of the network for another device; ComfyUI calls it."""
         other = self.copy()
         other._hold(copy.deepcopy(self.network), load_device)
         if autoregister:
@@ -168,9 +170,11 @@ class LabelMapControl(ControlBase):
         return other
 
     def get_models(self) -> list:
+        """The patchers that ComfyUI has to load."""
         return [*super().get_models(), self.patcher]
 
     def inference_memory_requirements(self, dtype: torch.dtype) -> int:
+        """Bytes that a call needs over its weights; ComfyUI asks before it loads models."""
         hint = self.cond_hint_original
         pixels = 0 if hint is None else len(hint) * min(hint.shape[-2] * hint.shape[-1], _PIXELS)
         own = pixels * _NUMBERS_PER_PIXEL * comfy.model_management.dtype_size(self._dtype)

@@ -40,6 +40,7 @@ class HostGenerator:
 
     @property
     def system(self) -> System:
+        """Which of the three systems it is."""
         return self.core.system
 
     @property

@@ -178,7 +178,9 @@ def retrieve(finder: Finder, target: LabelMap, wishes: Wishes, pairs: str = "", 
 
 
 def appearance(finder: Finder, image: Tensor | None, clip_vision: Any) -> Tensor | None:
-    """The vector of what exemplars should look like; None for no picture.
+    """The vector [E] of what exemplars should look like; None for no picture.
+
+    :param image: IMAGE [B, H, W, 3].
 
     :raises ValueError: a picture without a model, or with another model than that of the index.
     """

@@ -15,9 +15,11 @@ class WholePatcher(ModelPatcher):
     """Loads a network whole or not at all: one whose layers ComfyUI cannot cast when they are used."""
 
     def load(self, device_to: torch.device | None = None, **options: Any) -> None:
+        """Load all of it, whatever ComfyUI would leave out."""
         super().load(device_to, **options | {"lowvram_model_memory": 0, "full_load": True})
 
     def partially_unload(self, *args: Any, **options: Any) -> int:
+        """Free nothing."""
         # Nothing freed makes ComfyUI unload the whole of it.
         return 0
 

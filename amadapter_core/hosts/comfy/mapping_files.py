@@ -7,6 +7,7 @@ from pathlib import Path
 from ...mappings import load_mapping, shipped_mapping
 from ...palettes import Palette
 from ...remapping import Remapping
+from ...text_files import read_text
 from . import folders
 
 MAPPINGS = "mappings"
@@ -45,6 +46,6 @@ def state(name: str | None) -> str:
     if name in (None, BUILT_IN, BY_NAME):
         return ""
     try:
-        return find(name).read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, UnicodeDecodeError):
+        return read_text(find(name))
+    except (FileNotFoundError, ValueError):
         return ""

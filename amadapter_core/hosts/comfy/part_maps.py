@@ -11,13 +11,13 @@ import comfy.utils
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from ...generators.ipose import Convention, PartMaps, Supports, split_ade
 from ...generators.system import System
 from ...label_maps import LabelMap
 from ...label_resizing import resize_ids
+from ...picture_files import open_picture
 from .generators import HostGenerator, check_count
 
 COUNTS, CITYSCAPES, ADE20K = "counts", "cityscapes", "ade20k"
@@ -57,19 +57,16 @@ def read_instances(path: str | Path, reading: str) -> HostInstances:
     """
     if reading not in READINGS:
         raise ValueError(f"unknown reading {reading!r} of instances; use one of {', '.join(READINGS)}")
-    try:
-        with Image.open(path) as picture:
-            if reading == ADE20K:
-                counts, classes = split_ade(picture)
-                return HostInstances(counts[None], classes=classes[None])
-            if len(picture.getbands()) != 1:
-                raise ValueError(
-                    f"{path} is a picture of mode {picture.mode}; instances are read from one channel of numbers. For "
-                    "the coloured files of ADE20K choose the reading ade20k"
-                )
-            values = torch.from_numpy(np.array(picture).astype(np.int64))
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{path} is no picture that can be read") from error
+    picture = open_picture(path)
+    if reading == ADE20K:
+        counts, classes = split_ade(picture)
+        return HostInstances(counts[None], classes=classes[None])
+    if len(picture.getbands()) != 1:
+        raise ValueError(
+            f"{path} is a picture of mode {picture.mode}; instances are read from one channel of numbers. For the "
+            "coloured files of ADE20K choose the reading ade20k"
+        )
+    values = torch.from_numpy(np.array(picture).astype(np.int64))
     return HostInstances(values[None], numbered=reading == CITYSCAPES)
 
 

@@ -137,6 +137,12 @@ class Run:
         return chunks
 
     def matching(self, strengths: tuple[float, ...], crop: Crop, site: Site) -> Matching:
+        """The matching of the applications that count now, made once and kept for the run.
+
+        :param strengths: of each application at this step, 0 where it is out of its window.
+        :param crop: which part of the latent is sampled.
+        :param site: the attention layer; it matters only where a rule holds in some layers.
+        """
         layer = (site.block, site.level) if self._by_layer else None
         key = (strengths, crop, layer)
         if key not in self._matchings:

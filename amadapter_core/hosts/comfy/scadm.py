@@ -34,6 +34,10 @@ class LayoutModel(comfy.model_base.BaseModel):
         self.diffusion_model = _Called(unet)
 
     def extra_conds(self, **values: Any) -> dict[str, Any]:
+        """Take the label map out of a conditioning; ComfyUI calls it.
+
+        :raises ValueError: for a conditioning without one.
+        """
         if MASK not in values:
             raise ValueError(
                 "SCA-DM: the conditioning has no label map; connect positive and negative of SCA-DM for KSampler"
@@ -75,13 +79,13 @@ def conditioning(
     style: StyleCodes | list[StyleCodes] | None,
     kind: Unconditional,
 ) -> tuple[list, list]:
-    """Positive and negative CONDITIONING; the negative is what guidance leads away from."""
+    """Positive and negative CONDITIONING for label ids [B, H, W]; the negative is what guidance leads away from."""
     positive = generator.conditioning(ids, style)
     return _entry(positive), _entry(generator.unconditional(positive, kind))
 
 
 def empty_latent(generator: ClassDiffusionGenerator, batch: int) -> dict[str, Tensor]:
-    """A LATENT to sample from."""
+    """A LATENT to sample from, zeros [B, C, h, w]."""
     return {"samples": torch.zeros(batch, *generator.latent_shape)}
 
 

@@ -10,6 +10,7 @@ from ...checkpoints.formats import open_file
 from ...generators import styles as core
 from ...generators.style_rules import mixed
 from ...palettes import Palette
+from ...text_files import parse_json
 from . import folders
 from .generators import HostStyles, check_count
 
@@ -56,7 +57,7 @@ def load_styles(path: Path) -> HostStyles:
     codes = core.load_styles(path)
     text = open_file(path).metadata.get(_PALETTE)
     try:
-        palette = None if text is None else Palette.from_dict(json.loads(text), str(path))
+        palette = None if text is None else Palette.from_dict(parse_json(text, _PALETTE), str(path))
     except ValueError as error:
         raise CheckpointError(f"AM-Adapter: {path} has a damaged table of classes: {error}") from error
     return HostStyles((codes,), palette)

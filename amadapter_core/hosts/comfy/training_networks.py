@@ -101,6 +101,9 @@ class Contexts(nn.Module):
         self.register_buffer("made", torch.cat([x.repeat(1, length // x.shape[1], 1) for x in made]))
 
     def forward(self, tokens: Tensor) -> tuple[Tensor]:
+        """:param tokens: [B, 1] numbers of the prompts.
+        :return: their contexts [B, N, C], in a tuple as transformers' encoders have it.
+        """
         return (self.made[tokens[:, 0]],)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ...label_maps import LabelMap, check_same_aspect
 from ...palettes import Palette
+from ...whole_files import write_whole
 from .folders import load_palette
 
 READINGS = ("ids", "colours")
@@ -130,6 +131,5 @@ def _palette_setting(palette: Palette, run: Path) -> str:
         return palette.name
     text = json.dumps(palette.to_dict(), indent=1)
     path = run / f"palette-{hashlib.sha256(text.encode()).hexdigest()[:12]}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())
     return str(path)

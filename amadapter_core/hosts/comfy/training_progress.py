@@ -40,6 +40,7 @@ class Cancel:
             return call()
 
     def wanted(self) -> bool:
+        """Whether the user has pressed Cancel; once asked it stays."""
         self.asked = self.asked or management.processing_interrupted()
         return self.asked
 

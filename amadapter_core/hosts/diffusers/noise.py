@@ -38,7 +38,7 @@ class NoiseSchedule:
         return float(1 / (1 + np.exp(2 * log_sigma)))
 
     def noise(self, output: Tensor, x: Tensor, timestep: float) -> Tensor:
-        """The noise that a UNet's output means, eps of x = sqrt(a) x0 + sqrt(1 - a) eps."""
+        """The noise that a UNet's output means, eps of x = sqrt(a) x0 + sqrt(1 - a) eps; all [B, C, h, w]."""
         a = self.alpha(timestep)
         if self.prediction == "v_prediction":
             return a**0.5 * output + (1 - a) ** 0.5 * x

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -57,6 +58,20 @@ def tiny(comfy_modules: Path) -> Iterator[ModuleType]:
     torch.set_num_threads(1)
     yield module
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def model(tiny: ModuleType) -> Any:
+    """A MODEL of the tiny UNet, one for each file of tests."""
+    with torch.inference_mode():
+        return tiny.tiny_model()
+
+
+@pytest.fixture(scope="module")
+def matcher(tiny: ModuleType) -> Any:
+    """An AM_MATCHER for it."""
+    with torch.inference_mode():
+        return tiny.tiny_matcher_patcher()
 
 
 @pytest.fixture

@@ -30,12 +30,6 @@ STREET = labels([[10, 10, 2], [8, 13, 2]])  # 64 x 96 pixels, 8 x 12 latent
 PARK = labels([[8, 10, 10], [9, 9, 0]])
 
 
-@pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
-
-
 @pytest.fixture
 def control_net(tiny: ModuleType) -> Any:
     return tiny.tiny_label_map_control()

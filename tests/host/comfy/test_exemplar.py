@@ -24,12 +24,6 @@ TEXT = [[random(1, 77, 64, seed=1), {"pooled_output": random(1, 64, seed=2)}]]
 
 
 @pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
-
-
-@pytest.fixture(scope="module")
 def vae(tiny: ModuleType) -> Any:
     with torch.inference_mode():
         return tiny.tiny_vae()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -37,12 +36,6 @@ pytestmark = [pytest.mark.host, pytest.mark.usefixtures("comfy_modules", "infere
 
 CAR = 13
 CARS = (STREET.resize(*SIZE, "majority").ids == CAR).expand(4, -1, -1)
-
-
-@pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
 
 
 def run(node: str, *values: Any) -> tuple:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import gc
 import weakref
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,12 +28,6 @@ from tests.host.comfy.scene import (
 )
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("inference", "no_banks")]
-
-
-@pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ IDS = torch.tensor([[[ROAD, CAR], [SKY, IGNORE]]])
 
 
 def node(name: str) -> type:
-    return getattr(pack_module("nodes.label_maps"), f"AMAdapter{name}")
+    files = (pack_module("nodes.label_maps"), pack_module("nodes.label_map_views"))
+    return next(kind for file in files for kind in file.NODES if kind.__name__ == f"AMAdapter{name}")
 
 
 def labels(ids: torch.Tensor = IDS):

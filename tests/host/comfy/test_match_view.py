@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -29,12 +28,6 @@ def picture(left: tuple, right: tuple, h: int = 64, w: int = 128) -> Tensor:
     image = torch.tensor(left).expand(1, h, w, 3).clone()
     image[:, :, w // 2 :] = torch.tensor(right)
     return image
-
-
-@pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
 
 
 @pytest.fixture(scope="module")

@@ -41,18 +41,6 @@ from tests.host.comfy.scene import (
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("inference")]
 
 
-@pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
-
-
-@pytest.fixture(scope="module")
-def matcher(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_matcher_patcher()
-
-
 # Guidance nodes and guiders
 
 

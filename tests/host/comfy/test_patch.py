@@ -7,7 +7,6 @@ where nothing can drift.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -46,18 +45,6 @@ from tests.host.comfy.scene import (
 )
 
 pytestmark = [pytest.mark.host, pytest.mark.usefixtures("inference")]
-
-
-@pytest.fixture(scope="module")
-def model(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_model()
-
-
-@pytest.fixture(scope="module")
-def matcher(tiny: ModuleType) -> Any:
-    with torch.inference_mode():
-        return tiny.tiny_matcher_patcher()
 
 
 @pytest.fixture
