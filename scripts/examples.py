@@ -12,16 +12,22 @@ import workflow
 from environment import ROOT
 
 WORKFLOWS = ROOT / "workflows"
-DEFAULT_WORKFLOW = WORKFLOWS / "minimal_exemplar_synthesis.json"
+MINIMAL = WORKFLOWS / "minimal_exemplar_synthesis.json"
+MINIMAL_OF_DEMONSTRATION = MINIMAL.with_name(f"demo_{MINIMAL.name}")
+# The one that runs on what is there; it comes with the demonstration's weights.
+DEFAULT_WORKFLOW = MINIMAL_OF_DEMONSTRATION if MINIMAL_OF_DEMONSTRATION.is_file() else MINIMAL
 TINY_PACK = ROOT / "tests" / "packs" / "tiny_sd15"
 
 
 def copy_inputs(folder: Path) -> None:
-    """Put the workflows' pictures into ComfyUI's input folder; what is there under their names stays."""
+    """Put the workflows' pictures and folders of them into ComfyUI's input folder; what is there stays."""
     folder.mkdir(parents=True, exist_ok=True)
-    for picture in (WORKFLOWS / "inputs").glob("*.png"):
-        if not (folder / picture.name).exists():
-            shutil.copyfile(picture, folder / picture.name)
+    inputs = WORKFLOWS / "inputs"
+    for picture in inputs.rglob("*.png"):
+        own = folder / picture.relative_to(inputs)
+        if not own.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(picture, own)
 
 
 def offer_workflow(base: Path, pack: str) -> str:

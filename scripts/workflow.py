@@ -21,7 +21,7 @@ WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 SEEDS = ("seed", "noise_seed")
 UPLOADS = ("image_upload", "video_upload", "animated_image_upload", "audio_upload")
 
-# Loaders whose first widget names a file: the folder of models it lies in, and what stands in for it on the tiny model.
+# Nodes whose first widget names a file or a folder of models: where it lies, and what stands in on the tiny model.
 LOADERS = {
     "CheckpointLoaderSimple": ("checkpoints", "TinySD15Checkpoint"),
     "AMAdapterLoadUNet": ("diffusion_models", "TinySD15Checkpoint"),
@@ -30,11 +30,15 @@ LOADERS = {
     "AMAdapterLoadMatcher": ("am_adapter", "TinyMatcher"),
     "AMAdapterLoadGenerator": ("semantic_generators", "TinyGenerator"),
     "AMAdapterLoadSupports": ("semantic_generators", "TinySupports"),
+    "AMAdapterLabelMapFromSegmentation": ("segmentation", "TinySegmentation"),
     "LoraLoader": ("loras", None),
     "LoraLoaderModelOnly": ("loras", None),
 }
 # Inputs of a loader that its stand-in takes as well.
-KEPT = {"AMAdapterLoadGenerator": ("generator_name", "supports")}
+KEPT = {
+    "AMAdapterLoadGenerator": ("generator_name", "supports"),
+    "AMAdapterLabelMapFromSegmentation": ("image",),
+}
 TINY_SIZE = 128
 TINY_STEPS = 2
 TINY_TRAINING = {"steps": TINY_STEPS, "batch_size": 2, "width": 64, "height": 64, "samples_every": 0}
@@ -188,7 +192,7 @@ def missing_files(workflow: dict, folders: Iterable[Path]) -> list[str]:
         for node in workflow["nodes"]
         if node["type"] in LOADERS and node.get("mode", 0) not in (NEVER, BYPASS)
     }
-    return sorted(name for name in wanted if not any((root / name).is_file() for root in roots))
+    return sorted(name for name in wanted if not any((root / name).exists() for root in roots))
 
 
 def on_tiny_model(prompt: dict) -> dict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ BYPASS = 4  # a node's mode in a saved workflow
 MINIMAL = ROOT / "workflows" / "minimal_exemplar_synthesis.json"
 
 pytestmark = [pytest.mark.host, pytest.mark.slow]
-every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 
 UNREGISTERED = "() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)"
 TO_PROMPT = "async () => (await app.graphToPrompt()).output"
@@ -22,6 +22,8 @@ BOXES = """() => app.graph.nodes.map(n => {
     const [width, height] = [0, 1].map(i => Math.max(n.size[i], n.computeSize()[i]));
     return [n.title, n.pos[0], n.pos[1] - 30, n.pos[0] + width, n.pos[1] + height];
 })"""
+PICTURES_SHOWN = """() => app.graph.nodes.every(n => n.imgs?.length
+    || !['LoadImage', 'LoadImageMask', 'AMAdapterLoadLabelMap'].includes(n.type))"""
 SHOW_ALL = """() => {
     const boxes = app.graph.groups.map(g => [g.pos[0], g.pos[1], g.pos[0] + g.size[0], g.pos[1] + g.size[1]]);
     const [left, top] = [0, 1].map(i => Math.min(...boxes.map(b => b[i])));
@@ -36,9 +38,18 @@ SHOW_ALL = """() => {
 
 def open_workflow(page, path: Path) -> None:
     page.evaluate("graph => app.loadGraphData(graph)", json.loads(path.read_text(encoding="utf-8")))
-    page.wait_for_timeout(1500)  # pictures of loaders arrive after the nodes
+    page.wait_for_function(PICTURES_SHOWN, timeout=60_000)  # they arrive after the nodes
     page.evaluate(SHOW_ALL)
-    page.wait_for_timeout(500)
+
+
+@pytest.fixture(scope="module", params=WORKFLOWS, ids=lambda path: path.stem)
+def opened(request: pytest.FixtureRequest, session_page, tmp_path_factory) -> Iterator:
+    """The page with an example workflow open, which is opened once for all that is asked of it."""
+    session_page.raised.clear()
+    session_page.path = request.param
+    open_workflow(session_page, request.param)
+    session_page.screenshot(path=tmp_path_factory.mktemp("opened") / f"{request.param.stem}.png")
+    yield session_page
 
 
 def executed(prompt: dict) -> dict:
@@ -46,8 +57,8 @@ def executed(prompt: dict) -> dict:
     return {key: {"class_type": node["class_type"], "inputs": node["inputs"]} for key, node in prompt.items()}
 
 
-def test_the_first_start_opens_the_minimal_workflow(page) -> None:
-    wanted = json.loads(MINIMAL.read_text(encoding="utf-8"))["nodes"]
+def test_the_first_start_opens_the_minimal_workflow(page, run_script) -> None:
+    wanted = json.loads(run_script.examples.DEFAULT_WORKFLOW.read_text(encoding="utf-8"))["nodes"]
     assert sorted(page.opened) == sorted(node["type"] for node in wanted)
 
 
@@ -55,30 +66,24 @@ def test_later_starts_leave_the_user_s_own_workflow_alone(page, host_server, run
     assert run_script.examples.offer_workflow(host_server.base, run_script.PACK) == ""
 
 
-@every_workflow
-def test_it_opens_without_errors_or_missing_nodes(page, path: Path, tmp_path: Path) -> None:
-    open_workflow(page, path)
-    page.screenshot(path=tmp_path / f"{path.stem}.png")
-    assert page.evaluate(UNREGISTERED) == []
-    assert page.raised == []
+def test_it_opens_without_errors_or_missing_nodes(opened) -> None:
+    assert opened.evaluate(UNREGISTERED) == []
+    assert opened.raised == []
 
 
-@every_workflow
-def test_no_node_covers_another(page, path: Path) -> None:
+def test_no_node_covers_another(opened) -> None:
     """As large as the frontend makes them."""
-    open_workflow(page, path)
-    boxes = page.evaluate(BOXES)
+    boxes = opened.evaluate(BOXES)
     for i, (name, left, top, right, bottom) in enumerate(boxes):
         for other, *box in boxes[:i]:
             apart = right <= box[0] or box[2] <= left or bottom <= box[1] or box[3] <= top
             assert apart, f"{name} covers {other}"
 
 
-@every_workflow
-def test_the_frontend_queues_what_our_converter_makes(page, host_server, path: Path) -> None:
-    open_workflow(page, path)
-    ours = host_server.workflow.to_prompt(host_server.workflow.read(path), host_server.object_info)
-    assert executed(page.evaluate(TO_PROMPT)) == executed(ours)
+def test_the_frontend_queues_what_our_converter_makes(opened, host_server) -> None:
+    """Which the end-to-end tests run."""
+    ours = host_server.workflow.to_prompt(host_server.workflow.read(opened.path), host_server.object_info)
+    assert executed(opened.evaluate(TO_PROMPT)) == executed(ours)
 
 
 def test_bypassing_the_node_hands_the_plain_model_on(page, host_server) -> None:

@@ -5,6 +5,8 @@ Link this folder into `custom_nodes` beside the pack under test.
 
 from __future__ import annotations
 
+import torch
+
 from . import generators, models
 
 SEED = {"required": {"seed": ("INT", {"default": 0, "min": 0, "max": 2**31})}}
@@ -93,6 +95,25 @@ class TinySupports:
         return (generators.tiny_supports(24, 26, seed=seed),)
 
 
+class TinySegmentation:
+    """Light is sky, the rest houses above and road below: not where things are, but the same for the same picture."""
+
+    INPUT_TYPES = classmethod(lambda cls: {"required": {**SEED["required"], "image": ("IMAGE",)}})
+    RETURN_TYPES = ("AM_LABEL_MAP", "IMAGE")
+    FUNCTION = "segment"
+    CATEGORY = "testing"
+
+    def segment(self, seed: int, image: torch.Tensor) -> tuple:
+        maps, palettes = (models.core(name) for name in ("label_maps", "palettes"))
+        table = palettes.Palette.load("ade20k150")
+        sky, building, road = (table.id_of(name) for name in ("sky", "building", "road"))
+        ids = torch.full(image.shape[:3], building)
+        ids[:, image.shape[1] // 2 :] = road
+        ids[image.mean(-1) > 0.7] = sky
+        labels = maps.LabelMap.from_ids(ids, table)
+        return labels, labels.colours()
+
+
 NODE_CLASS_MAPPINGS = {
     node.__name__: node
     for node in (
@@ -103,5 +124,6 @@ NODE_CLASS_MAPPINGS = {
         TinyTransformer,
         TinyGenerator,
         TinySupports,
+        TinySegmentation,
     )
 }
