@@ -183,6 +183,14 @@ def _open_zip(path: Path, size: int) -> Source:
             evidence=f"{packed.filename}: {packed.compress_size} bytes unfold to {packed.file_size}",
             action="Save the weights as safetensors",
         )
+    if any(entry.header_offset < 0 for entry in entries):
+        raise fault(
+            path,
+            "is a damaged zip archive",
+            expected="stored entries as torch.save writes",
+            evidence="an entry that begins before the file does",
+            action="Download or copy it again",
+        )
     if unequal := next((entry for entry in entries if entry.compress_size != entry.file_size), None):
         raise fault(
             path,

@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ..checkpoints import CheckpointError, save, save_tensors
+from ..checkpoints.formats import open_file
 from ..checkpoints.reading import check_finite
 from ..text_files import read_json
 from .schedule import Average
@@ -133,6 +134,7 @@ def load_checkpoint(
             average.load_state_dict(load_file(path))
     for name, optimiser in optimisers.items():
         with _readable(path := resume / _optimiser_file(name)):
+            open_file(path)  # refuses what would take all memory
             optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
     if scaler is not None and state["scaler"]:
         with _readable(folder / "state.json"):

@@ -127,6 +127,11 @@ def _torch_file(zipped: bool) -> Callable[[Path], None]:
     return lambda folder: torch.save(state, folder / "w.pth", _use_new_zipfile_serialization=zipped)
 
 
+def _generator(folder: Path) -> None:
+    """What clVAE's encoder is known by."""
+    torch.save({"fc_mu1.weight": torch.ones(4, 3), "fc_var5.weight": torch.zeros(4, 3)}, folder / "w.pth")
+
+
 def _exemplar() -> Exemplar:
     labels = LabelMap(torch.from_numpy(ids())[None], PALETTE)
     parts = LabelMap(torch.zeros(1, 12, 16, dtype=torch.int64), PALETTE)
@@ -198,7 +203,11 @@ def _read_mapping(folder: Path) -> Any:
 
 
 _MAPPING = {"others": None, "classes": {"road": "path", "vegetation": "lawn", "sky": None, "car": 2}}
-_PROMPT = {str(i): {"class_type": "X", "inputs": {"a": 1}, "_meta": {"title": "exemplar"}} for i in range(3)}
+_TITLES = ("exemplar", "exemplar labels", "target labels", "prompt", "negative prompt")
+_PROMPT = {
+    str(i): {"class_type": "X", "inputs": {"text": "", "a": 1}, "_meta": {"title": title}}
+    for i, title in enumerate(_TITLES)
+}
 _SCENES = {"size": [64, 64], "seed": 3}
 _CAPTIONS = {"a": "a street", "b": "a garden"}
 _LISTED = "\n".join(f"{i} {160000 + 9000 * i} {i}.jpg" for i in range(4))
@@ -220,7 +229,7 @@ READERS = (
         lambda d: load_matcher(d / "m.safetensors"),
         SAFETENSORS,
     ),
-    Reader("generator", "w.pth", _torch_file(True), lambda d: recognise_file(d / "w.pth"), TORCH),
+    Reader("generator", "w.pth", _generator, lambda d: recognise_file(d / "w.pth"), TORCH),
     Reader(
         "segmenter",
         "s.safetensors",
