@@ -204,6 +204,13 @@ def test_the_timesteps_are_the_published_ones(steps: int, count: int, last: int)
     assert (len(timesteps), int(timesteps[0]), int(timesteps[-1])) == (count, 1, last)
 
 
+def test_no_number_of_steps_leads_beyond_the_schedule() -> None:
+    """1000 // 3 is 333, and 3 x 333 + 1 would be the first timestep there is not."""
+    for steps in range(1, 501):
+        timesteps = ddim_timesteps(steps)
+        assert int(timesteps[-1]) < 1000 and len(timesteps) >= steps
+
+
 @pytest.mark.parametrize("steps", [0, 501, 1000])
 def test_steps_beyond_the_schedule_are_refused(steps: int) -> None:
     with pytest.raises(ValueError, match=f"{steps} DDIM steps; expected 1 to 500"):

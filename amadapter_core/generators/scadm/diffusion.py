@@ -38,13 +38,16 @@ def noisy(latent: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
 def ddim_timesteps(steps: int) -> Tensor:
     """The timesteps of a sampling run, ascending, as published: every (1000 // steps)-th, shifted by one.
 
+    Where the shift leads beyond the last of the 1000 (3, 9 or 27 steps, where the published code fails) that one is
+    left out.
+
     :param steps: 1 to 500; where it does not divide 1000 there are more timesteps than asked for (150 gives 167).
     :return: [T] int64.
     :raises ValueError: beyond that.
     """
     if not 1 <= steps <= MOST_STEPS:
         raise ValueError(f"SCA-DM: {steps} DDIM steps; expected 1 to {MOST_STEPS}")
-    return torch.arange(0, TIMESTEPS, TIMESTEPS // steps) + 1
+    return torch.arange(1, TIMESTEPS, TIMESTEPS // steps)
 
 
 def ddim(
