@@ -134,8 +134,7 @@ def load_checkpoint(
             average.load_state_dict(load_file(path))
     for name, optimiser in optimisers.items():
         with _readable(path := resume / _optimiser_file(name)):
-            open_file(path)  # refuses what would take all memory
-            optimiser.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+            optimiser.load_state_dict(_moments(path))
     if scaler is not None and state["scaler"]:
         with _readable(folder / "state.json"):
             scaler.load_state_dict(state["scaler"])
@@ -175,6 +174,14 @@ def _readable(path: Path) -> Iterator[None]:
         raise CheckpointError(
             f"training: {path} is damaged or of another run ({told}). Remove {checkpoint} to go on from the one before"
         ) from error
+
+
+def _moments(path: Path) -> dict[str, Any]:
+    try:
+        open_file(path)  # refuses what would take all memory
+    except CheckpointError as error:
+        raise ValueError(f"it {error.finding}") from error
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _optimiser_file(turn: str) -> str:

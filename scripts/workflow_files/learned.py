@@ -103,12 +103,14 @@ def train_on_own_pairs(family: Family) -> Workflow:
         labels = w.add("AMAdapterLabelMapFromColours", image=colours["IMAGE"], palette=family.palette)
     pairs = {"images": images["IMAGE"], "labels": labels["labels"], "width": family.side, "height": family.side}
     pairs |= {"clip": clip, "vae": vae, "prompt": family.positive["day"]}
+    # Runs on different models go by different names: a name goes on with its own.
+    mine = "my" if family.stock else "my_demo"
     with w.group("Stage 1", "adapter"):
-        structure = w.add("AMAdapterTrainStructure", model=model, control_net=begin, **pairs)
+        structure = w.add("AMAdapterTrainStructure", model=model, control_net=begin, name=f"{mine}_structure", **pairs)
         w.add("LossGraphNode", loss=structure["loss_map"])
     model, control_net = structure["model"], structure["control_net"]
     with w.group("Stage 2", "adapter"):
-        learned = w.add("AMAdapterTrainMatcher", model=model, control_net=control_net, **pairs)
+        learned = w.add("AMAdapterTrainMatcher", model=model, control_net=control_net, name=f"{mine}_matcher", **pairs)
         w.add("LossGraphNode", loss=learned["loss_map"])
     models = Models(model, clip, vae, control_net, learned["matcher"])
     texts = prompts(w, family, models)

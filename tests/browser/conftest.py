@@ -38,16 +38,31 @@ def browser() -> Iterator:
         browser.close()
 
 
-@pytest.fixture(scope="session")
-def session_page(browser, host_server, run_script) -> Iterator:
-    """A page as a new user sees it at the first start, with the errors it has raised in `page.raised`."""
+def new_page(browser, url: str, ready: str):
+    """A page with the errors it has raised in `page.raised`, once `ready` holds in it."""
     page = browser.new_page(viewport={"width": 2000, "height": 1100})
     page.raised = []
     page.on("pageerror", lambda error: page.raised.append(str(error)))
+    page.goto(url)
+    page.wait_for_function(ready, timeout=120_000)
+    return page
+
+
+@pytest.fixture(scope="session")
+def session_page(browser, host_server, run_script) -> Iterator:
+    """A page as a new user sees it at the first start."""
     query = run_script.examples.offer_workflow(host_server.base, run_script.PACK)
-    page.goto(host_server.url + query)
-    page.wait_for_function("() => window.app?.graph?.nodes?.some(n => n.type === 'AMAdapterApply')", timeout=120_000)
+    opened = "() => window.app?.graph?.nodes?.some(n => n.type === 'AMAdapterApply')"
+    page = new_page(browser, host_server.url + query, opened)
     page.opened = page.evaluate("() => window.app.graph.nodes.map(n => n.type)")
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def fresh_page(browser, host_server) -> Iterator:
+    """One that no other file's tests have used: the frontend remembers values of widgets beyond a cleared canvas."""
+    page = new_page(browser, host_server.url, "() => window.app?.graph?.nodes && window.app.extensionManager?.command")
     yield page
     page.close()
 

@@ -59,13 +59,12 @@ def place(page, name: str, x: int, y: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def placed(session_page):
+def placed(fresh_page):
     """The page with all blueprints on an empty canvas."""
-    session_page.raised.clear()
-    session_page.evaluate("() => { app.graph.clear(); app.canvas.ds.reset(); }")
+    fresh_page.evaluate("() => { app.graph.clear(); app.canvas.ds.reset(); }")
     for number, name in enumerate(BLUEPRINTS):
-        place(session_page, name, 400 + 450 * number, 400)
-    return session_page
+        place(fresh_page, name, 400 + 450 * number, 400)
+    return fresh_page
 
 
 def test_the_server_offers_them(host_server) -> None:
@@ -83,7 +82,7 @@ def test_their_widgets_begin_with_what_the_nodes_in_them_hold(placed) -> None:
     values = placed.evaluate("() => app.graph.nodes.map(n => n.widgets.map(w => [w.name, w.value]))")
     shown = [(name, value) for widgets in values for name, value in widgets]
     for held in (("picture", "am_exemplar_day.png"), ("mode", "categorical"), ("steps", 30), ("cfg", 7.5)):
-        assert held in shown, shown
+        assert held in shown, [value for name, value in shown if name == held[0]]
 
 
 def test_connected_they_make_a_picture(placed, host_server, tmp_path: Path) -> None:

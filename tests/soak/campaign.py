@@ -220,12 +220,12 @@ class Campaign:
 def bypassed(prompt: dict) -> dict:
     """The same graph without what we put on models."""
     plain = copy.deepcopy(prompt)
-    for key, node in prompt.items():
+    for key, node in plain.items():
         if node["class_type"] in BYPASSED:
+            # What the node itself is led by may have been another of ours, so it is read as it is by now.
+            source = node["inputs"]["model"]
             for other in plain.values():
-                other["inputs"].update(
-                    {n: node["inputs"]["model"] for n, v in other["inputs"].items() if v == [key, 0]}
-                )
+                other["inputs"].update({name: source for name, value in other["inputs"].items() if value == [key, 0]})
     return {key: node for key, node in plain.items() if node["class_type"] not in BYPASSED}
 
 
